@@ -124,7 +124,7 @@ BUILT_AS = {
     "minimax_m1": "minimax", "minimax_text_01": "minimax", "qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe",
 }  # fmt: skip
 # code of their own repositories alone builds these
-UNBUILT = {"deepseek", "hunyuan", "llada", "nemotron-nas"}
+UNBUILT = {"chatglm", "deepseek", "hunyuan", "llada", "nemotron-nas"}
 
 
 def language_values(name: str) -> Values:
