@@ -7,7 +7,6 @@ from math import isfinite
 
 from perfmodel.arithmetic import Number
 from perfmodel.batching import first_step
-from perfmodel.calibration import constants
 from perfmodel.deployment import Deployment
 from perfmodel.errors import RequestError
 from perfmodel.layers.moe import MixtureOfExperts
@@ -28,13 +27,14 @@ def skew_checked(skew: object) -> float:
 
 def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | None) -> Iterator[str]:
     """What the figures rest on; `chosen` says who chose the split."""
-    p, c = plan.precision, constants(plan.gpu)
+    p = plan.precision
     stored = f"{p.weights.name} weights{_as_declared(plan)}"
     stored += _in_other_formats(plan)
     if p.exempt != p.weights:
-        wide = f"embedding, norms{_and_exempt(plan)}"
+        wide = f"{'' if p.table else 'embedding, '}norms{_and_exempt(plan)}"
+        table = f", embedding {p.table.name}" if p.table else ""
         head = f" {p.exempt.name}, LM head {p.head.weights.name}" if p.head else f" and LM head {p.exempt.name}"
-        stored += f" ({wide}{head})"
+        stored += f" ({wide}{head}{table})"
     kept_in = f"{p.kv.name} KV cache" if plan.cache else "no KV cache"
     yield chosen
     yield from plan.model.notes
@@ -49,7 +49,7 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
         yield _denoising(plan, work)
     yield from _routing(plan, first_step(plan, work).tokens)
     yield (
-        f"expected times use default efficiencies of {plan.gpu.architecture} ({c.origin}); the interval is meant to "
+        f"expected times use default efficiencies of {plan.gpu.architecture} (); the interval is meant to "
         "hold 80 % of measurements"
     )
     if price is None and plan.gpu.price:

@@ -85,6 +85,11 @@ class Batch:
         return _total(group.sequences * group.tokens for group in self.groups)
 
     @property
+    def decodes(self) -> bool:
+        """Whether every sequence brings one token to a cache."""
+        return all(group.decodes for group in self.groups)
+
+    @property
     def head_rows(self) -> Number:
         """Positions whose logits are computed."""
         return self.sequences if self.logits is None else self.logits

@@ -1,105 +1,158 @@
-"""The constants of expected times, and where they come from.
+"""Which constants hold for a device under an engine, and where they come from.
 
-These are documented defaults by architecture, not yet fits of one device: shares of peak and bandwidth that
-real kernels reach, what a launch costs, and how far off such defaults are. Bounds never use them.
+A device's own measurements come first, then what its architecture shows, then what all devices do: each kernel and
+number format by itself, so that one that nobody measured on this device is taken from the nearest that was.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from perfmodel.calibrated import Calibration, Fit, Kernel
+from perfmodel.catalog import load_architecture
+from perfmodel.engine import Engine
 from perfmodel.gpu import GPU
+from perfmodel.kernels.collective import Collective
+from perfmodel.kernels.forms import FORMS
+from perfmodel.kernels.overheads import Overheads
+
+NEAREST_FORMAT = {
+    "fp8-block": ("fp8", "int8"),
+    "fp8": ("fp8-block", "int8"),
+    "fp4": ("fp8", "fp8-block"),
+    "int8": ("fp8",),
+    "w4": ("w8",),
+    "w8": ("w4",),
+}
+"""Formats whose kernels are most alike, for one that was measured nowhere; 16 bits after them."""
 
 
-@dataclass(frozen=True, slots=True)
+CLOCK_BY_POWER = 0.4
+HOSTS = "hosts"
+"""Where constants of PCIe groups stand that were fitted to runs of whole models."""
+GROUPS = (2, 4, 8, 16)
+"""Devices of the groups whose collectives were measured."""
+
+
+class Origin(NamedTuple):
+    """Where constants come from: how near the measured device is, whose kernels they are, and the fit."""
+
+    level: str
+    """"device", "architecture" or "all"."""
+    of: str
+    """Name of the device or architecture."""
+    library: str
+    fit: Fit
+
+
+class Found(NamedTuple):
+    """Constants, and where they come from."""
+
+    constants: Any
+    origin: Origin
+
+
+@dataclass(slots=True)
 class Constants:
-    """What silicon and engine really reach, for one architecture.
+    """The constants for one device under one engine, found on first use."""
 
-    compute, compute_8bit   share of the dense peak that large GEMMs sustain, at 16 bits and below
-    memory                  share of the bandwidth that cold weights stream at
-    launch_s                a GEMM's launch and prologue inside a CUDA graph
-    attention_compute       share of the 16-bit peak of fused prefill attention
-    attention_memory        share of the bandwidth at which decode reads the cache
-    attention_launch_s      launch and split-KV reduction of an attention kernel
-    serial_s                one 64-wide step along a product's inner dimension, which no parallelism hides
-    layer_s, pass_s         engine time a layer and a pass
-    prefill_s               engine time more of a pass that holds a prompt
-    fusion                  share of element-wise traffic left after fusion and cache hits
-    prefill_spread          factor up and down that holds 80 % of measured prefills
-    decode_spread           the same of decode steps
-    origin                  data behind them
-    """
+    gpu: GPU
+    engine: Engine
+    _found: dict[tuple[str, str], Found] = field(default_factory=dict)
 
-    compute: float
-    compute_8bit: float
-    memory: float
-    launch_s: float
-    attention_compute: float
-    attention_memory: float
-    attention_launch_s: float
-    origin: str
-    serial_s: float = 70e-9
-    layer_s: float = 15e-6
-    pass_s: float = 200e-6
-    prefill_s: float = 2e-3
-    fusion: float = 0.55
-    prefill_spread: float = 1.5
-    decode_spread: float = 1.4
+    @property
+    def costs(self) -> Overheads:
+        """What the engine takes for itself: as its runs told, or as is thought of it."""
+        runs = self.runs
+        overheads: Overheads = self.engine.overheads if runs is None else runs.constants
+        return overheads
 
+    @property
+    def runs(self) -> Found | None:
+        """What runs of whole models told of the engine's generation; None where there were none."""
+        if ("overheads", "any") not in self._found:
+            try:
+                self._found["overheads", "any"] = self._search("overheads", ("any",))
+            except LookupError:
+                return None
+        return self._found["overheads", "any"]
 
-_MEASURED = "operator tables of aiconfigurator-core 0.12.0 (Apache-2.0) and published end-to-end runs"
-_PRIOR = "the architecture's neighbours; no kernel measurement of its own"
+    @property
+    def power(self) -> float:
+        """How much faster matrix units run than on the devices that the constants come from, for the power they have.
 
-# architecture → constants. The first block rests on kernel measurements of the architecture, the second is prior.
-ARCHITECTURES: dict[str, Constants] = {
-    "Ampere": Constants(0.80, 0.74, 0.77, 5.7e-6, 0.53, 0.77, 15e-6, _MEASURED),
-    "Hopper": Constants(0.64, 0.66, 0.87, 3.0e-6, 0.60, 0.87, 11e-6, _MEASURED),
-    "Ada": Constants(0.62, 0.60, 0.77, 3.2e-6, 0.47, 0.77, 10e-6, _MEASURED),
-    "Blackwell": Constants(0.70, 0.70, 0.84, 2.2e-6, 0.57, 0.94, 9.5e-6, _MEASURED),
-    "Blackwell Ultra": Constants(0.74, 0.72, 0.81, 2.0e-6, 0.57, 0.94, 9.5e-6, _MEASURED),
-    "Ampere GDDR": Constants(0.62, 0.60, 0.78, 4.5e-6, 0.45, 0.75, 11e-6, _PRIOR, prefill_spread=1.7),
-    "Blackwell GDDR": Constants(0.62, 0.60, 0.80, 3.0e-6, 0.47, 0.80, 10e-6, _PRIOR, prefill_spread=1.7),
-    "Volta": Constants(0.60, 0.60, 0.75, 8e-6, 0.30, 0.65, 15e-6, _PRIOR, prefill_spread=1.8, decode_spread=1.6),
-    "Turing": Constants(0.50, 0.50, 0.75, 8e-6, 0.30, 0.65, 15e-6, _PRIOR, prefill_spread=1.8, decode_spread=1.6),
-    "CDNA2": Constants(0.50, 0.45, 0.65, 8e-6, 0.25, 0.50, 15e-6, _PRIOR, prefill_spread=2.0, decode_spread=1.8),
-    "CDNA3": Constants(0.50, 0.42, 0.75, 6e-6, 0.30, 0.60, 15e-6, _PRIOR, prefill_spread=1.8, decode_spread=1.6),
-    "CDNA4": Constants(0.50, 0.42, 0.75, 6e-6, 0.30, 0.60, 15e-6, _PRIOR, prefill_spread=1.8, decode_spread=1.6),
-}
-UNKNOWN = Constants(
-    0.50, 0.45, 0.70, 8e-6, 0.35, 0.60, 15e-6, "all architectures", prefill_spread=2.0, decode_spread=1.8
-)
+        (watts for each FLOP/s of the peak, against those devices')^0.4: power goes with clock and voltage squared, and
+        voltage with clock, so that a clock costs its 2.5th power. 1 where the device was measured itself.
+        """
+        origin = self.found("gemm", "bf16").origin
+        architecture = load_architecture(self.gpu.architecture)
+        if origin.level == "device" or self.gpu.power is None or architecture is None:
+            return 1.0
+        reference = architecture.watts_per_flops
+        peak = max(self.gpu.peak_flops.get(name, 0) for name in ("bf16", "fp16", "fp32"))
+        if self.engine.half_sums:
+            peak = self.gpu.half_sum_peak
+        return 1.0 if reference is None else float((self.gpu.power / peak / reference) ** CLOCK_BY_POWER)
 
+    def of(self, kernel: str, key: str) -> Any:
+        """The constants of `kernel` for a number format (or a link)."""
+        return self.found(kernel, key).constants
 
-def constants(gpu: GPU) -> Constants:
-    """The constants of a device's architecture, or those of all devices where it has none."""
-    return ARCHITECTURES.get(gpu.architecture, UNKNOWN)
+    def of_link(self, link: str, operation: str, span: int) -> Any:
+        """The constants of a collective over `link`, of the smallest measured group that holds `span` devices.
 
+        Over PCIe the host decides, not the device: what runs of whole models on many hosts show comes before a table
+        of the one host that a device was measured in. Engines that call NCCL for all have NCCL's constants.
+        """
+        kind = link.split()[0]
+        sizes = [n for n in GROUPS if n >= span] or [GROUPS[-1]]
+        keys = [f"{kind} {operation} {n}" for n in sizes] + [f"{kind} {operation} {n}" for n in reversed(GROUPS)]
+        known = self._found.get(("collective", keys[0]))
+        if known is None:
+            known = self._on_hosts(keys) if kind != "NVLink" else None
+            known = known or self._search("collective", (*keys, "any"))
+            self._found["collective", keys[0]] = known
+        return known.constants
 
-@dataclass(frozen=True, slots=True)
-class LinkConstants:
-    """What a link really does.
+    def _on_hosts(self, keys: list[str]) -> Found | None:
+        for level, of, blocks in self._sources():
+            measured = blocks[HOSTS].kernels["collective"] if HOSTS in blocks else {}
+            for key in keys:
+                if key in measured:
+                    return Found(Collective(**measured[key].constants), Origin(level, of, HOSTS, measured[key].fit))
+        return None
 
-    start_s, rank_s   seconds to start a ring, and more for each further device
-    share             part of the link's bandwidth that a large message reaches
-    one_step_s        start of an all-reduce in one step, where every pair of devices has its own path
-    """
+    def found(self, kernel: str, key: str) -> Found:
+        """The constants of `kernel`, and their origin."""
+        known = self._found.get((kernel, key))
+        if known is None:
+            nearest = NEAREST_FORMAT.get(key, ()) if kernel != "scan" else (f"gated-delta {key.split()[-1]}",)
+            known = self._found[kernel, key] = self._search(kernel, (key, *nearest, "bf16", "any"))
+        return known
 
-    start_s: float
-    rank_s: float
-    share: float
-    one_step_s: float | None = None
+    def _search(self, kernel: str, keys: tuple[str, ...]) -> Found:
+        for own in (True,) if kernel == "overheads" else (True, False):
+            for name in keys:
+                for level, of, blocks in self._sources():
+                    for library in self._libraries(blocks, own, kernel):
+                        entry: Kernel | None = blocks[library].kernels.get(kernel, {}).get(name)
+                        if entry is not None:
+                            return Found(FORMS[kernel](**entry.constants), Origin(level, of, library, entry.fit))
+        raise LookupError(f"no constants of {kernel} for {keys[0]}")
 
+    def _sources(self) -> Iterator[tuple[str, str, dict[str, Calibration]]]:
+        yield "device", self.gpu.name, self.gpu.calibration
+        for level, name in (("architecture", self.gpu.architecture), ("all", "all devices")):
+            found = load_architecture(name)
+            if found is not None:
+                yield level, name, found.calibration
 
-# first word of a link's name → constants. NVLink: the custom all-reduce kernels of vLLM and TensorRT-LLM, PCIe:
-# NCCL's ring, both from the tables named above; the others are priors.
-LINKS: dict[str, LinkConstants] = {
-    "NVLink": LinkConstants(38e-6, 0.0, 0.70, one_step_s=5.7e-6),
-    "xGMI": LinkConstants(45e-6, 0.0, 0.60, one_step_s=10e-6),
-    "PCIe": LinkConstants(24e-6, 3e-6, 0.50),
-}
-OTHER_LINK = LinkConstants(25e-6, 2e-6, 0.60)
-
-
-def link_constants(name: str) -> LinkConstants:
-    """The constants of a link by the first word of its name, such as "NVLink 4"."""
-    return LINKS.get(name.split()[0], OTHER_LINK)
+    def _libraries(self, blocks: dict[str, Calibration], own: bool, kernel: str) -> list[str]:
+        """What runs of the engine's own generation showed; or the libraries of a file, those of its kernels first."""
+        if own:
+            return [self.engine.runs] if self.engine.runs in blocks else []
+        talks = self.engine.talks if kernel == "collective" else ""
+        first = [name for name in (talks, self.engine.name, self.engine.kernels) if name in blocks]
+        return [*first, *(name for name in blocks if name not in first and " " not in name)]

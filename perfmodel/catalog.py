@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from perfmodel.calibrated import Architecture
 from perfmodel.errors import SpecError, UnknownNameError, one_line
 from perfmodel.gpu import GPU
 from perfmodel.model import Model
@@ -56,6 +57,7 @@ def add_path(folder: str | Path) -> None:
         raise SpecError(f"{folder}: is not a folder to look for specs in.")
     _extra.append(path)
     _files.cache_clear()
+    load_architecture.cache_clear()
 
 
 def data_folder(name: str) -> Path:
@@ -69,6 +71,18 @@ def load_gpu(name: str) -> GPU:
     gpu = _load("gpu", name)
     assert isinstance(gpu, GPU)
     return gpu
+
+
+@cache
+def load_architecture(name: str) -> Architecture | None:
+    """What devices of an architecture have in common, or of "all devices"; None where nothing is on file."""
+    stem = "all" if name == "all devices" else name.lower().replace(" ", "-")
+    for folder in (*(extra / "hardware" for extra in reversed(_extra)), data_folder("hardware")):
+        file = folder / "architectures" / f"{stem}.yaml"
+        if re.fullmatch(r"[a-z0-9.-]+", stem) and file.is_file():
+            found = checked(Architecture, read_yaml(file), _shown(file))
+            return found.model_copy(update={"name": name})
+    return None
 
 
 def load_model(name: str, assume: str | None = None) -> Model:

@@ -7,9 +7,9 @@ from typing import Any
 
 from perfmodel.answer import Estimate, Range, plain
 from perfmodel.arithmetic import Number
-from perfmodel.calibration import constants
+from perfmodel.calibration import Constants
+from perfmodel.expected import seconds_by_name
 from perfmodel.gpu import GPU
-from perfmodel.kernels import expected_s
 from perfmodel.latency import LEGS, Time
 from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
@@ -195,7 +195,8 @@ def op_rows(answer: Estimate, ops_of: Callable[..., list[Op]]) -> list[dict[str,
     """The ops of a phase by name: counts of the whole deployment, which add up to the phase's, and the time that
     each takes, all its repetitions and stages together, on one GPU."""
     whole, shares = _by_name(ops_of()), _by_name(ops_of(answer.plan))
-    return [_op_row(answer, whole.get(name, []), share) for name, share in shares.items()]
+    seconds = seconds_by_name(ops_of(answer.plan), Constants(answer.plan.gpu, answer.plan.engine))
+    return [_op_row(answer, whole.get(name, []), share, seconds[name]) for name, share in shares.items()]
 
 
 def _by_name(ops: list[Op]) -> dict[str, list[Op]]:
@@ -205,7 +206,7 @@ def _by_name(ops: list[Op]) -> dict[str, list[Op]]:
     return found
 
 
-def _op_row(answer: Estimate, whole: list[Op], share: list[Op]) -> dict[str, Any]:
+def _op_row(answer: Estimate, whole: list[Op], share: list[Op], seconds: Number) -> dict[str, Any]:
     gpu, counted, first = answer.plan.gpu, totals(whole), (whole or share)[0]
     intensity = None if first.kind in ("collective", "fused") else plain(counted.arithmetic_intensity)
     return {
@@ -223,7 +224,7 @@ def _op_row(answer: Estimate, whole: list[Op], share: list[Op]) -> dict[str, Any
         "inputs": [[plain(size) for size in shape] for shape in first.inputs],
         "output": [plain(size) for size in first.output],
         "bound_s": plain(sum(bound_s(op, gpu) * op.repeat for op in share)),
-        "expected_s": plain(sum(expected_s(op, gpu, constants(gpu)) * op.repeat for op in share)),
+        "expected_s": plain(seconds),
         "source": first.source,
     }
 

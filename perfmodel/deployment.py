@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from perfmodel.block import Block
 from perfmodel.engine import ENGINES, Engine
@@ -111,7 +112,18 @@ def precision_for(
     stored = number_format(weights or usual, "--weights")
     stream = _stream(gpu, stored, activations, usual)
     fed = number_format(activations, "--activations") if activations else _fed(stored, stream)
-    return _checked(gpu, Precision(stored, number_format(kv or stream.name, "--kv"), fed, stream), activations)
+    precision = Precision(stored, number_format(kv or stream.name, "--kv"), fed, stream, **_ends(stored, stream))
+    return _checked(gpu, precision, activations)
+
+
+def _ends(stored: NumberFormat, stream: NumberFormat) -> dict[str, Any]:
+    """How LM head and embedding are kept, where files of the format `stored` quantize them too (GGUF)."""
+    ends: dict[str, Any] = {}
+    if stored.head:
+        ends["head"] = Stored(number_format(stored.head, "the LM head"), stream, stream.name)
+    if stored.table:
+        ends["table"] = number_format(stored.table, "the embedding")
+    return ends
 
 
 def _declared_precision(gpu: GPU, declared: Quantization, kv: str | None, activations: str | None) -> Precision:

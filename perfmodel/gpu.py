@@ -1,12 +1,13 @@
-"""One device, as its vendor describes it. Measured constants live elsewhere (`calibration`)."""
+"""One device, as its vendor describes it, and apart from that what was fitted to measurements of it."""
 
 from __future__ import annotations
 
 import datetime
 from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from perfmodel.calibrated import Calibration
 from perfmodel.spec import Spec, nearest
 from perfmodel.units import Bytes, BytesPerSecond, Count, FlopPerSecond, Hertz, UsdPerHour, Watts
 
@@ -53,7 +54,8 @@ class GPU(Spec):
     """A datasheet: dense peaks, decimal bandwidth, memory as the driver reports it.
 
     `scale_up` lists the links inside a node, the narrowest domain first (an NVLink bridge that pairs two
-    cards, then the PCIe that joins all of them).
+    cards, then the PCIe that joins all of them). `calibration` holds fitted constants apart from the datasheet, by
+    engine (perfmodel.calibration).
     """
 
     name: str = ""
@@ -76,6 +78,7 @@ class GPU(Spec):
     price: Price | None = None
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    calibration: dict[str, Calibration] = Field(default_factory=dict)
 
     @field_validator("peak_flops")
     @classmethod
@@ -128,6 +131,19 @@ class GPU(Spec):
         if number_format == "vector":
             return peaks.get("fp32") or max(peaks[f] for f in ("bf16", "fp16") if f in peaks)
         return peaks[number_format]
+
+    @property
+    def half_sum_peak(self) -> float:
+        """FLOP/s of 16-bit products that are summed in 16 bits.
+
+        Half the INT8 rate on NVIDIA since Turing: GeForce devices sum in 32 bits at half of that (their peak here),
+        all others at the full rate (NVIDIA Ada GPU architecture whitepaper v2.02, app. A).
+        """
+        return (
+            max(self.peak(name) for name in self.peak_flops if name in ("fp32", "fp16", "bf16"))
+            if ("int8" not in self.peak_flops)
+            else max(self.peak_flops["int8"] / 2, self.peak_flops.get("fp16", 0))
+        )
 
     def source_of(self, figure: str) -> Source | None:
         """The source that vouches for a field, such as "memory" or "peak_flops.bf16"."""

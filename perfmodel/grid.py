@@ -13,8 +13,8 @@ import numpy as np
 
 from perfmodel.answer import Estimate, estimate, million_seconds_usd
 from perfmodel.arithmetic import Number
-from perfmodel.calibration import constants
-from perfmodel.kernels import expected_s
+from perfmodel.calibration import Constants
+from perfmodel.expected import seconds_by_name
 from perfmodel.latency import LEGS, Time
 from perfmodel.table import Table
 from perfmodel.workload import BATCH, OUTPUT, PROMPT, whole_number
@@ -128,12 +128,10 @@ def _breakdown(answer: Estimate) -> dict[str, Number]:
         ("prefill", answer.latency.ttft, answer.prefill, answer.prefill_ops(answer.plan)),
         ("decode", answer.latency.tpot, answer.decode, answer.decode_ops(answer.plan)),
     )
-    c = constants(answer.plan.gpu)
+    c = Constants(answer.plan.gpu, answer.plan.engine)
     for phase, time, counted, ops in phases:
         figures |= {f"{phase}_{leg}_s": getattr(time, leg) for leg in LEGS}
         figures[f"{phase}_bound_by"] = time.bound_by
         figures |= {f"{phase}_{name}": getattr(counted, name) for name in ("flops", "matmul_flops", "bytes")}
-        for op in ops:
-            column = f"{phase}_{op.name}_s"
-            figures[column] = figures.get(column, 0) + expected_s(op, answer.plan.gpu, c) * op.repeat
+        figures |= {f"{phase}_{name}_s": seconds for name, seconds in seconds_by_name(ops, c).items()}
     return figures

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-from perfmodel.arithmetic import Number, maximum, minimum, sqrt
+from perfmodel.arithmetic import Number, ceil, maximum, minimum, sqrt
 from perfmodel.batch import Batch
 from perfmodel.batching import (
     Passes,
@@ -17,10 +17,12 @@ from perfmodel.batching import (
     prefill_passes,
     whole_prefill,
 )
-from perfmodel.calibration import Constants, constants
+from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
+from perfmodel.expected import expected_waits, launches
 from perfmodel.forward import stage_passes
-from perfmodel.kernels import Waits, expected_waits
+from perfmodel.interval import spread
+from perfmodel.kernels import Waits
 from perfmodel.op import Op
 from perfmodel.roofline import bound_s
 from perfmodel.workload import Workload
@@ -111,25 +113,23 @@ def denoising_latency(plan: Deployment, work: Workload) -> Latency:
 
 def denoising_pass_time(plan: Deployment, work: Workload, batch_of: Callable[[Deployment, Workload], Batch]) -> Time:
     """Seconds of one denoising pass of all sequences, shared among the stages of a pipeline."""
-    c = constants(plan.gpu)
     count = minimum(work.batch, plan.pp)
     part = replace(work, batch=work.batch / count) if plan.pp > 1 else work
-    return pipelined(plan, Passes(count, batch_of(plan, part)), c.pass_s, 0.0, c.prefill_spread)
+    return pipelined(Constants(plan.gpu, plan.engine), plan, Passes(count, batch_of(plan, part)), "prefill")
 
 
 def prefill_time(plan: Deployment, work: Workload) -> Time:
     """Seconds until every prompt of the batch has its first token."""
-    c = constants(plan.gpu)
-    return pipelined(plan, prefill_passes(plan, work), c.pass_s, c.prefill_s, c.prefill_spread)
+    c = Constants(plan.gpu, plan.engine)
+    return pipelined(c, plan, prefill_passes(plan, work), "prefill", c.costs.prompt_s)
 
 
-def decode_time(plan: Deployment, work: Workload, context: Number) -> Time:
+def decode_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
     """Seconds of one decode step with `context` tokens of each sequence before it; of one block's denoising pass."""
     if plan.model.bidirectional:
         return denoising_pass_time(plan, work, block_pass)
-    c = constants(plan.gpu)
-    spread = c.decode_spread if plan.cache else c.prefill_spread
-    return pipelined(plan, decode_passes(plan, work, context), c.pass_s, 0.0, spread)
+    c = constants or Constants(plan.gpu, plan.engine)
+    return pipelined(c, plan, decode_passes(plan, work, context), "decode" if plan.cache else "prefill")
 
 
 # Gauss–Legendre nodes and weights on [0, 1] (Abramowitz & Stegun 1964, table 25.4, n = 4)
@@ -150,34 +150,34 @@ def mean_decode_time(plan: Deployment, work: Workload) -> Time:
     n = maximum(work.decode_steps, 1)
     middle, wide = work.prompt + (n - 1) / 2, sqrt(n * n - 1)
     places = [((i + x) / panels, w / panels) for i in range(panels) for x, w in zip(_NODES, _WEIGHTS, strict=True)]
-    parts = (decode_time(plan, work, middle + (x - 0.5) * wide).times(w) for x, w in places)
+    c = Constants(plan.gpu, plan.engine)
+    parts = (decode_time(plan, work, middle + (x - 0.5) * wide, c).times(w) for x, w in places)
     return reduce(Time.plus, parts)
 
 
-def pipelined(plan: Deployment, passes: Passes, pass_s: float, prefill_s: float, spread: float) -> Time:
+def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt_s: float = 0.0) -> Time:
     """`passes` through the stages: one fills the pipeline, each further one waits for the slowest stage.
 
         Σ stages + (count − 1)·slowest stage      (Huang et al. 2019, GPipe, §2.3)
 
-    `pass_s` is engine time of each pass, `prefill_s` engine time once.
+    To that comes the engine's time of each pass and of its sequences, and `prompt_s` once.
     """
+    costs = c.costs
     parts = zip(stage_passes(plan, passes.batch), plan.stages(), strict=True)
-    stages = [stage_time(plan, ops, sum(b.repeat for b in blocks if not b.inner)) for ops, (blocks, _) in parts]
+    stages = [stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner)) for ops, (blocks, _) in parts]
     through, slowest = stages[0], stages[0]
     for stage in stages[1:]:
         through = through.plus(stage)
         slowest = _slower(slowest, stage)
-    total = through.plus(slowest.times(passes.count - 1)) if plan.pp > 1 else through.times(passes.count)
-    engine = pass_s * passes.count + prefill_s
-    return Time(
-        total.bound,
-        total.expected + engine,
-        total.compute,
-        total.bandwidth,
-        total.link,
-        total.overhead + engine,
-        spread,
-    )
+    total = through.times(passes.count)
+    if plan.pp > 1:
+        fills = ceil(passes.count / costs.in_flight) if costs.in_flight else 1
+        streamed = through.times(fills).plus(slowest.times(passes.count - fills))
+        total = total.times(1 - costs.overlap).plus(streamed.times(costs.overlap))
+    boundaries = costs.boundary_s * (plan.pp - 1)
+    engine = (costs.pass_s + costs.sequence_s * passes.batch.sequences + boundaries) * passes.count + prompt_s
+    overhead = total.overhead + engine
+    return replace(total, expected=total.expected + engine, overhead=overhead, spread=spread(c, plan, phase))
 
 
 def _slower(a: Time, b: Time) -> Time:
@@ -187,21 +187,27 @@ def _slower(a: Time, b: Time) -> Time:
     return Time(bound, expected, *(leg * scale for leg in legs))
 
 
-def stage_time(plan: Deployment, ops: list[Op], layers: Number) -> Time:
-    """One pass of one stage of so many layers: its ops one after another, and the engine's time a layer."""
-    c = constants(plan.gpu)
+def stage_time(c: Constants, ops: list[Op], layers: Number) -> Time:
+    """One pass of one stage of so many layers: its kernels one after another, and the engine's time a layer.
+
+    Where the host launches each kernel by itself, a pass takes no less than the host needs for that.
+    """
     columns: list[list[Number]] = [[], [], [], [], []]
-    for op in ops:
-        for column, value in zip(columns, (bound_s(op, plan.gpu), *shares(op, plan, c)), strict=True):
-            column.append(value * op.repeat)
-    columns[4].append(layers * c.layer_s)
+    for kernel in launches(ops):
+        for column, value in zip(
+            columns, (bound_s(kernel.whole, c.gpu), *legs_of(expected_waits(kernel.whole, c))), strict=True
+        ):
+            column.append(value * kernel.whole.repeat)
+    costs = c.costs
+    columns[4].append(layers * costs.layer_s * c.of("sustained", "bf16").layer)
     bound, *legs = (added(column) for column in columns)
+    if costs.host_layer_s:
+        legs[3] = legs[3] + maximum(layers * costs.host_layer_s - added(legs), 0)
     return Time(bound, added(legs), *legs)
 
 
-def shares(op: Op, plan: Deployment, c: Constants) -> tuple[Number, Number, Number, Number]:
-    """Expected seconds of one repetition on each leg: √(a² + b²) is a²/√(a² + b²) of a and the rest of b."""
-    waits: Waits = expected_waits(op, plan.gpu, c)
+def legs_of(waits: Waits) -> tuple[Number, Number, Number, Number]:
+    """Expected seconds on each leg: √(a² + b²) is a²/√(a² + b²) of a and the rest of b."""
     if isinstance(waits.compute, (int, float)) and waits.compute == 0:
         return 0, waits.bandwidth, waits.link, waits.overhead
     together = waits.total - waits.overhead - waits.link

@@ -221,6 +221,9 @@ class Model(Spec):
         entry, exit_ = self._entry_on(tp), self._exit_on(tp, tied=first)
         layers = sum(b.weight_bytes(self.hidden_size, self.norm, precision, tp) for b in (stage or self.blocks))
         parts = {name: size * wide if first else 0 for name, size in entry.items()}
+        if precision.table is not None and first:
+            kept = precision.head.weights if precision.head and self.tied_embeddings else precision.table
+            parts["embedding"] = entry["embedding"] * kept.bytes
         ending = {name: size * wide if last else 0 for name, size in exit_.items()}
         if precision.head is not None and last and exit_["lm_head"]:
             E = self.hidden_size if self.embedding_size is None else self.embedding_size

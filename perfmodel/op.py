@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from perfmodel.arithmetic import Number
 
 Kind = Literal["gemm", "attention", "scan", "fused", "elementwise", "gather", "collective"]
 Shape = tuple[Number, ...]
+
+
+class Heads(NamedTuple):
+    """Sizes of an attention kernel: what its work is cut into.
+
+    `sequences` of `tokens` new tokens in a `context` of so many, themselves included, whose last sees `reach` keys;
+    `query` and `kv` heads of `size` elements, the mean of a key's and a value's. `latent` marks latent attention
+    (MLA), which has kernels of its own.
+    """
+
+    sequences: Number
+    tokens: Number
+    context: Number
+    reach: Number
+    query: Number
+    kv: Number
+    size: Number
+    latent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +52,13 @@ class Op:
     format              what computes: "bf16", "fp8", … or "vector" outside the matrix units
     launches            kernels; 0 for what rides along in the op before (K and V beside Q, softmax inside
                         FlashAttention)
-    depth               length of the sum behind each output of a matrix product (its inner dimension)
+    rows, columns, depth  of a matrix product: rows × depth times depth × columns
+    matrices            different matrices of that size that the rows go through (experts)
+    storage             by which the constants of its kernel go: how weights ("bf16", "fp8", "w4", …) or cache are kept,
+                        or the kind of recurrence
+    form                kernel of its own, by its name in `calibration:` blocks, where the kind does not tell
+    heads               of attention: what its work is cut into
+    decodes             whether every sequence brings one token to a cache
     wire_bytes, ranks   of a collective: size of the tensor, and devices that share it
     span                devices from the first to the last of that group: which link it must use
     inputs → output     tensor shapes, for reading
@@ -53,7 +77,14 @@ class Op:
     format: str = "vector"
     launches: int = 1
     repeat: int = 1
+    rows: Number = 0
+    columns: Number = 0
     depth: Number = 0
+    matrices: Number = 1
+    storage: str = ""
+    form: str = ""
+    heads: Heads | None = None
+    decodes: bool = False
     collective: str = ""
     wire_bytes: Number = 0
     ranks: int = 1

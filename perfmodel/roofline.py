@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfmodel.arithmetic import Number, maximum
-from perfmodel.collectives import sent_bytes
+from perfmodel.collectives import least_sent_bytes
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU, Link, Network
 from perfmodel.op import Op
@@ -20,7 +20,7 @@ def bound_s(op: Op, gpu: GPU) -> Number:
     if op.kind == "fused":
         return 0
     if op.kind == "collective":
-        return sent_bytes(op.collective, op.wire_bytes, op.ranks) / link_of(op, gpu).bandwidth
+        return least_sent_bytes(op.collective, op.wire_bytes, op.ranks) / link_of(op, gpu).bandwidth
     return maximum(op.executed_flops / gpu.peak(op.format), op.compulsory_bytes / gpu.memory_bandwidth)
 
 

@@ -67,6 +67,17 @@ def shown(cell: object) -> str:
     return "" if cell is None else str(cell)
 
 
+def percent(share: float | None, sign: str = "") -> str:
+    """A fraction as "12.3 %"; "" for None."""
+    return "" if share is None else f"{share * 100:{sign}.1f} %"
+
+
+def flush_right(texts: list[str]) -> list[str]:
+    """Texts that end in one column."""
+    wide = max(map(len, texts), default=0)
+    return [text.rjust(wide) for text in texts]
+
+
 def _csv_cell(cell: object) -> object:
     # a spreadsheet would run a cell that begins so as a formula
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell

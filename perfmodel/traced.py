@@ -166,7 +166,7 @@ def _joined(left: Any, sign: str, right: Any, hold: int, compute: Callable[[Any,
     """left sign right, with the fewest brackets, and without a plain 1 or 0 that changes nothing."""
     a, b = _traced(left), _traced(right)
     value = compute(a.value, b.value)
-    if sign == "·" and (_nothing(left) or _nothing(right)):
+    if (sign == "·" and (_nothing(left) or _nothing(right))) or (sign == "/" and _nothing(left)):
         return 0  # a plain nothing stays one, and vanishes from the sum it stands in
     for plain, other, neutral in ((left, b, _NEUTRAL[sign][0]), (right, a, _NEUTRAL[sign][1])):
         if neutral is not None and not isinstance(plain, Traced) and plain == neutral:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from perfmodel.batch import Batch, View
-from perfmodel.calibration import constants
+from perfmodel.calibration import Constants
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.collectives import SENT_BYTES, sent_bytes
 from perfmodel.deployment import Deployment, precision_for
+from perfmodel.expected import expected_s
 from perfmodel.forward import forward
 from perfmodel.huggingface import model_from_config
-from perfmodel.kernels import expected_s
 from perfmodel.latency import latency
 from perfmodel.memory import memory
 from perfmodel.model import Model
@@ -79,12 +79,12 @@ def test_counts(form: dict[str, Any]) -> None:
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_times_of_ops(form: dict[str, Any]) -> None:
     plan = plan_of(form)
-    c = constants(plan.gpu)
+    c = Constants(plan.gpu, plan.engine)
     for i, op in enumerate(forward(plan, Batch.prefill(B, T, S))):
         same(bound_s(op, plan.gpu), lambda *size, i=i: bound_s(forward(plan, Batch.prefill(*size))[i], plan.gpu))
         same(
-            expected_s(op, plan.gpu, c),
-            lambda *size, i=i: expected_s(forward(plan, Batch.prefill(*size))[i], plan.gpu, c),
+            expected_s(op, c),
+            lambda *size, i=i: expected_s(forward(plan, Batch.prefill(*size))[i], c),
         )
 
 

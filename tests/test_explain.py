@@ -8,16 +8,16 @@ import pytest
 
 from perfmodel.answer import estimate
 from perfmodel.batch import Batch
-from perfmodel.calibration import constants
+from perfmodel.calibration import Constants
 from perfmodel.catalog import load_model
 from perfmodel.errors import RequestError
+from perfmodel.expected import expected_s
 from perfmodel.explain.generation import flops_of, generation_lines, over_steps, quadratic_sum
 from perfmodel.explain.held import lettered_work
 from perfmodel.explain.lettered import lettered, lettered_batch, lettered_gpu, lettered_model, letters_of
-from perfmodel.explain.times import lettered_constants
+from perfmodel.explain.times import LetteredConstants
 from perfmodel.explain.walk import steps
 from perfmodel.forward import forward
-from perfmodel.kernels import expected_s
 from perfmodel.memory import memory
 from perfmodel.model import Model
 from perfmodel.roofline import bound_s
@@ -95,12 +95,13 @@ def test_memory_and_times_of_letters_are_those_of_numbers(question) -> None:
     held = memory(lettered(answer.plan), lettered_work(answer.work))
     for part in ("weights", "kv_cache", "activations", "reserve", "capacity", "used"):
         assert value_of(getattr(held, part)) == getattr(answer.memory, part), part
-    gpu, c = lettered_gpu(answer.plan.gpu), lettered_constants(answer.plan.gpu)
+    gpu, engine = lettered_gpu(answer.plan.gpu), answer.plan.engine
+    named_constants, plain_constants = LetteredConstants(gpu, engine), Constants(answer.plan.gpu, engine)
     for phase in ("prefill", "decode"):
         for named, op in steps(answer, phase):
             assert value_of(bound_s(named, gpu)) == bound_s(op, answer.plan.gpu)
-            expected = expected_s(op, answer.plan.gpu, constants(answer.plan.gpu))
-            assert math.isclose(value_of(expected_s(named, gpu, c)), expected, rel_tol=1e-12)
+            expected = expected_s(op, plain_constants)
+            assert math.isclose(value_of(expected_s(named, named_constants)), expected, rel_tol=1e-12)
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)
@@ -162,8 +163,9 @@ def test_the_walkthroughs_figures() -> None:
         "L·2·K·H·c = 32·2·8·128·2 = 131.1 kB (131,072 B)",
         "8,030,261,248 (8.03 B)",
         "weights, layers L·(D·N·H·w + D·K·H·w + D·K·H·w + N·H·D·w + D·F·w + D·F·w + F·D·w + 2·D·w)",
-        "launch + ‖FLOPs/(η_c·peak), ‖bytes/(η_m·bandwidth), depth/64·step‖‖",
-        "max(2·B·T·D·F/peak, D·F·w/bandwidth)",
+        "step·depth/64‖",
+        "‖computing, moving‖",
+        "max(2·B·T·F·D/peak, F·D·w/bandwidth)",
         "[1, 32, 2048, 128] · [1, 8, 2048, 128] → [1, 32, 2048, 2048]",
         "[B, N, 1, H] · [B, K, S + 1, H] → [B, N, 1, S + 1]",
         "one layer 470.2 MFLOP 436.2 MB",

@@ -36,16 +36,11 @@ def _model(config: str, assume: str | None) -> Any:
 
 
 def _write(file: Path, text: str, force: bool) -> None:
-    """All of the file or nothing: it takes its place when it is whole."""
-    import os
+    """All of the file or nothing; what is there already stays unless `force`d."""
+    from os.path import lexists
 
-    beside = file.with_name(f".perfmodel-{os.getpid()}")
-    try:
-        if not force and os.path.lexists(file):
-            raise RequestError(f"{file} is there already; --force overwrites it, or name another file.")
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, file)
-    except (OSError, ValueError) as error:
-        beside.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RequestError(f"{file} cannot be written ({reason.lower()}).") from None
+    from perfmodel.cli.files import write_whole
+
+    if not force and lexists(file):
+        raise RequestError(f"{file} is there already; --force overwrites it, or name another file.")
+    write_whole(file, text)

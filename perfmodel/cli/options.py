@@ -45,7 +45,7 @@ Pp = Annotated[int | None, _int("--pp", help="Pipeline parallelism: stages that 
 BatchSize = Annotated[int, _int("--batch", "-b", help=f"Sequences at once (default {BATCH}).")]
 Prompt = Annotated[int, _int("--prompt", help=f"Tokens in (default {PROMPT}).")]
 Output = Annotated[int, _int("--output", help=f"Tokens out (default {OUTPUT}).")]
-Weights = Annotated[str | None, typer.Option(help="Weight format: bf16, fp16, fp8, int8, int4, nvfp4, mxfp4, fp32.")]
+Weights = Annotated[str | None, typer.Option(help="Weight format: bf16, fp16, fp8, int8, int4, nvfp4, mxfp4, q4_k_m.")]
 Kv = Annotated[str | None, typer.Option("--kv", help="KV-cache format: bf16, fp16, fp8, int8, int4.")]
 Activations = Annotated[str | None, typer.Option(help="What matrix products are fed: bf16, fp16, fp8, int8, nvfp4.")]
 Attention = Annotated[str, typer.Option(help="flash keeps scores on the chip; naive writes them to memory.")]

@@ -125,10 +125,10 @@ def _times(answer: Estimate) -> str:
         "bound": [text(r.bound) for _, r, text, _ in rows],
         "spent on": [spent for *_, spent in rows],
     }
-    return _narrowed(columns, ("spent on", "bound"))
+    return narrowed(columns, ("spent on", "bound"))
 
 
-def _narrowed(columns: dict[str, list[Any]], spare: tuple[str, ...]) -> str:
+def narrowed(columns: dict[str, list[Any]], spare: tuple[str, ...]) -> str:
     """A table as text, without the spare columns (the first named go first) that do not fit the width."""
     for name in ("", *spare):
         columns.pop(name, None) if name else None
@@ -191,7 +191,7 @@ def _op_table(rows: list[dict[str, Any]]) -> str:
         "expected": [_or_blank(row["expected_s"], show_seconds) for row in rows],
         "share": [f"{row['expected_s'] / total:.0%}" for row in rows],
     }
-    return _narrowed(columns, ("activations", "FLOP/byte", "bound", "KV", "weights"))
+    return narrowed(columns, ("activations", "FLOP/byte", "bound", "KV", "weights"))
 
 
 def _or_blank(value: float, text: Callable[[float], str]) -> str:
@@ -204,7 +204,7 @@ def _or_blank(value: float, text: Callable[[float], str]) -> str:
 def listing(rows: list[dict[str, Any]]) -> str:
     """Rows as a table without empty columns, and on a narrow terminal without titles."""
     columns = {name: [row[name] for row in rows] for name in rows[0] if any(row[name] != "" for row in rows)}
-    return _narrowed(columns, ("title", "layers")) if sys.stdout.isatty() else Table(columns).to_text()
+    return narrowed(columns, ("title", "layers")) if sys.stdout.isatty() else Table(columns).to_text()
 
 
 # ── validate ─────────────────────────────────────────────────────────────────────────────────────

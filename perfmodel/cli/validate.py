@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perfmodel.cli import options as o
+from perfmodel.cli.published import published
 from perfmodel.errors import RequestError
 
 app = typer.Typer(help="Hold the model's figures against published ones.", rich_markup_mode=None, no_args_is_help=True)
@@ -16,6 +17,9 @@ app = typer.Typer(help="Hold the model's figures against published ones.", rich_
 @app.callback()
 def validate() -> None:
     """Hold the model's figures against published ones."""
+
+
+app.command("published")(published)
 
 
 @app.command("references")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from perfmodel.answer import Estimate, million_seconds_usd, utilisation
 from perfmodel.batching import prefill_passes
-from perfmodel.calibration import Constants, constants
+from perfmodel.calibration import Constants
+from perfmodel.expected import expected_waits, launches
 from perfmodel.explain.held import lettered_work
 from perfmodel.explain.lettered import lettered, lettered_gpu
 from perfmodel.explain.text import line, prose
 from perfmodel.explain.walk import steps
-from perfmodel.gpu import GPU
-from perfmodel.kernels import expected_s
+from perfmodel.kernels import Waits
+from perfmodel.kernels.sustained import Sustained
 from perfmodel.latency import LEGS, Time, added, decode_time, end_to_end
 from perfmodel.op import Op
 from perfmodel.roofline import bound_s, ridge
@@ -21,17 +22,30 @@ from perfmodel.traced import Traced, value_of
 from perfmodel.units import show_bytes_per_s, show_flops_per_s, show_seconds
 
 ROOFLINE = "Williams et al. 2009"
-CONSTANT_LETTERS = {
-    "compute": "η_c",
-    "compute_8bit": "η_c",
-    "attention_compute": "η_c",
-    "memory": "η_m",
-    "attention_memory": "η_m",
-    "launch_s": "launch",
-    "attention_launch_s": "launch",
-    "serial_s": "step",
-    "fusion": "fusion",
-}
+CONSTANT_LETTERS = {"launch_s": "launch", "compute": "η_c", "memory": "η_m"}
+"""Letters of constants; the others go by their names in perfmodel.kernels, without the unit."""
+
+
+class LetteredConstants(Constants):
+    """Constants as `Traced` numbers; those that are 0 stay plain, and vanish from equations."""
+
+    def of(self, kernel: str, key: str) -> Any:
+        return _lettered(Constants.of(self, kernel, key))
+
+    def of_link(self, link: str, operation: str, span: int) -> Any:
+        return _lettered(Constants.of_link(self, link, operation, span))
+
+
+def _lettered(constants: Any) -> Any:
+    if isinstance(constants, Sustained):
+        return constants  # factors of the whole model, most of them 1
+    named: dict[str, Any] = {}
+    for field in fields(constants):
+        value = getattr(constants, field.name)
+        if value:
+            letters = CONSTANT_LETTERS.get(field.name, field.name.removesuffix("_s"))
+            named[field.name] = Traced(value, letters, f"{value:.4g}".replace("e-0", "e-"))
+    return replace(constants, **named)
 
 
 def time_lines(answer: Estimate) -> list[str]:
@@ -46,7 +60,8 @@ def time_lines(answer: Estimate) -> list[str]:
         ),
         prose(
             "‖a, b‖ is √(a² + b²). η_c and η_m are the shares of peak and bandwidth that kernels reach, launch what it "
-            "takes to start one, step one 64-wide step along the inner dimension; all calibrated (docs/accuracy.md)."
+            "takes to start one, and the other words the constants of perfmodel.kernels; all calibrated "
+            "(docs/accuracy.md)."
         ),
         line("ridge point", knee, f"{value_of(knee):.4g} FLOP/byte", ROOFLINE),
     ]
@@ -56,18 +71,31 @@ def time_lines(answer: Estimate) -> list[str]:
 
 
 def longest_lines(answer: Estimate, phase: str) -> list[str]:
-    """Bound and expected time of the three ops that take longest, all their repetitions together."""
-    gpu, c = lettered_gpu(answer.plan.gpu), lettered_constants(answer.plan.gpu)
-    bounds = [(named, bound_s(named, gpu), op.repeat) for named, op in steps(answer, phase)]
-    longest = sorted(bounds, key=lambda found: -float(value_of(found[1])) * found[2])[:3]
+    """Bound and expected time of the three kernels that take longest, all their repetitions together."""
+    gpu = lettered_gpu(answer.plan.gpu)
+    c = LetteredConstants(gpu, answer.plan.engine)
+    walked = steps(answer, phase)
+    repeats = {named.name: op.repeat for named, op in walked}
+    kernels = [kernel for kernel in launches([named for named, _ in walked]) if kernel.whole.kind != "fused"]
+    bounds = [(kernel, bound_s(kernel.whole, gpu)) for kernel in kernels]
+    longest = sorted(bounds, key=lambda found: -float(value_of(found[1])) * repeats[found[0].whole.name])[:3]
     what = "the prefill" if phase == "prefill" else "the first decode step"
-    lines = [f"The three ops with the largest bound in {what}, seconds of one repetition:"]
-    for op, bound, repeat in longest:
-        lines.append(line(op.name, bound, f"{show_seconds(value_of(bound))} at least, × {repeat}", ROOFLINE))
-        if op.kind != "fused":
-            expected = expected_s(_summed(op) if op.is_matmul else op, gpu, c)
-            lines.append(line("", expected, f"{show_seconds(value_of(expected))} expected"))
+    lines = [f"The three kernels with the largest bound in {what}, seconds of one repetition:"]
+    for (op, parts), bound in longest:
+        name, repeat = " + ".join(part.name for part in parts), repeats[op.name]
+        lines.append(line(name, bound, f"{show_seconds(value_of(bound))} at least, × {repeat}", ROOFLINE))
+        lines += _waited(expected_waits(_summed(op) if op.is_matmul else op, c))
     return lines
+
+
+def _waited(waits: Waits) -> list[str]:
+    """What a kernel waits for, leg by leg, and all of it together."""
+    words = {"compute": "computing", "bandwidth": "moving", "link": "talking", "overhead": "overhead"}
+    legs = {name: getattr(waits, name) for name in words if value_of(getattr(waits, name))}
+    lines = [line(f"  {words[name]}", leg, show_seconds(value_of(leg))) for name, leg in legs.items()]
+    named = {name: _seconds(value_of(leg), words[name]) for name, leg in legs.items()}
+    total = Waits(**named).total
+    return [*lines, line("  together", total, f"{show_seconds(value_of(total))} expected")]
 
 
 def latency_lines(answer: Estimate) -> list[str]:
@@ -120,23 +148,25 @@ def _use_lines(answer: Estimate, n: Traced) -> list[str]:
     ]
 
 
-def lettered_constants(gpu: GPU) -> Constants:
-    """The calibrated constants that times of ops rest on, as letters."""
-    c = constants(gpu)
-    named: dict[str, Any] = {name: Traced(getattr(c, name), letters) for name, letters in CONSTANT_LETTERS.items()}
-    return replace(c, **named)
-
-
 def _summed(op: Op) -> Op:
     """`op` with its FLOPs and its bytes each as one letter, for equations in which only their sums stand."""
-    amounts: dict[str, Any] = dict.fromkeys(("weight_bytes", "kv_read_bytes", "kv_write_bytes", "spilled_bytes"), 0)
+    amounts: dict[str, Any] = dict.fromkeys(("weight_bytes", "kv_write_bytes", "spilled_bytes"), 0)
+    sizes: dict[str, Any] = {
+        name: Traced(value_of(getattr(op, name)), name) for name in ("rows", "columns", "depth") if getattr(op, name)
+    }
+    if op.kind == "gemm" or not op.decodes:
+        amounts["kv_read_bytes"] = 0
+        read = 0
+    else:
+        amounts["kv_read_bytes"] = Traced(value_of(op.kv_read_bytes), "cache") if value_of(op.kv_read_bytes) else 0
+        read = value_of(op.kv_read_bytes)
     return replace(
         op,
         **amounts,
+        **sizes,
         flops=Traced(value_of(op.executed_flops), "FLOPs"),
         full_square_flops=None,
-        activation_bytes=Traced(value_of(op.bytes), "bytes"),
-        depth=Traced(value_of(op.depth), "depth") if value_of(op.depth) else 0,
+        activation_bytes=Traced(value_of(op.bytes) - read, "bytes"),
     )
 
 

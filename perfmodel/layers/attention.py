@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from perfmodel.arithmetic import Number, minimum
-from perfmodel.batch import View
+from perfmodel.batch import Batch, View
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
-from perfmodel.op import Op
+from perfmodel.op import Heads, Op
 from perfmodel.precision import Precision
 from perfmodel.spec import Letter
 from perfmodel.units import Count
@@ -231,6 +231,7 @@ class GroupedQueryAttention(TokenMixer):
             kv_heads=K,
             sizes=(H, U),
             read=(cached * K * H, cached * K * U),
+            reach=self.view.reach,
             softmax_flops=SOFTMAX_FLOPS + (SOFTCAP_FLOPS if self.softcap else 0) + (1 if self.alibi else 0),
             weights=N if self.sinks else 0,
         )
@@ -245,15 +246,17 @@ def attend(
     kv_heads: Number,
     sizes: tuple[Number, Number],
     read: tuple[Number, Number],
+    reach: Number | None = None,
     softmax_flops: int = SOFTMAX_FLOPS,
     weights: Number = 0,
     mark: str = "",
+    latent: bool = False,
 ) -> list[Op]:
     """Scores, softmax and values: one fused kernel, or three that pass N·T·S scores through memory.
 
     `square` is the pairs with the masked ones counted; `sizes` are those of a key and a value head, `read` the cached
-    elements read for scores and for values; `weights` 16-bit weights that the softmax reads (sinks), `mark` a suffix
-    of the names.
+    elements read for scores and for values, `reach` the most keys that a query sees; `weights` 16-bit weights that the
+    softmax reads (sinks), `mark` a suffix of the names; `latent` latent attention, which has kernels of its own.
     """
     N, K, (H, U), P = heads, kv_heads, sizes, pairs
     batch, p = context.batch, context.precision
@@ -264,7 +267,14 @@ def attend(
     shape = (*batch.rows[:1], N, *batch.rows[1:])
     span = batch.groups[0].context + batch.groups[0].tokens
     common: dict[str, Any] = {"spilled_bytes": scores, "computes_masked": naive, "source": source}
-    tile: dict[str, Any] = {"kind": "attention", "format": p.stream.name, **common}
+    tile: dict[str, Any] = {
+        "kind": "attention",
+        "format": p.stream.name,
+        "storage": p.kv.name,
+        "heads": cut(batch, reach, (N, K), H if H == U else (H + U) / 2, latent),
+        "decodes": batch.decodes,
+        **common,
+    }
     return [
         Op(
             f"scores{mark}",
@@ -272,7 +282,6 @@ def attend(
             full_square_flops=2 * square * N * H,
             kv_read_bytes=read[0] * p.kv.bytes,
             activation_bytes=M * (N + K) * H * p.stream.bytes,
-            depth=H,
             inputs=((*shape, H), (*batch.rows[:1], K, span, H)),
             output=(*shape, span),
             **tile,
@@ -294,7 +303,6 @@ def attend(
             full_square_flops=2 * square * N * U,
             kv_read_bytes=read[1] * p.kv.bytes,
             activation_bytes=M * (N + K) * U * p.stream.bytes,
-            depth=U,
             launches=1 if naive else 0,
             inputs=((*shape, span), (*batch.rows[:1], K, span, U)),
             output=(*shape, U),
@@ -303,38 +311,13 @@ def attend(
     ]
 
 
-class CrossAttention(TokenMixer):
-    """Attention from text to the states of an image encoder (Llama 3.2 Vision).
+def cut(batch: Batch, reach: Number | None, heads: tuple[Number, Number], size: Number, latent: bool = False) -> Heads:
+    """What attention over `batch` is cut into; means over its sequences where groups differ.
 
-    A request without images skips the whole layer, as vLLM and transformers do: its weights are held, and it
-    computes nothing.
+    `reach` is the most keys that a query may see, or None; `heads` those of queries and of keys.
     """
-
-    label: ClassVar[str] = "cross_attention"
-
-    kind: Literal["cross-attention"]
-    heads: Annotated[Count, Letter("N")]
-    kv_heads: Annotated[Count, Letter("K")]
-    head_size: Annotated[Count, Letter("H")]
-
-    def tensors(self, width: Number, tp: int = 1) -> Tensors:
-        D, H = width, self.head_size
-        N, K = (self.heads, self.kv_heads) if tp == 1 else (self.heads // tp, max(self.kv_heads // tp, 1))
-        kv = Tensor(K * H, D)
-        return {
-            "q": Tensor(N * H, D),
-            "k": kv,
-            "v": kv,
-            "o": Tensor(D, N * H),
-            "qk_norm": vector(2 * H),
-            "gates": vector(2),
-        }
-
-    def split_error(self, tp: int) -> str:
-        return f"its {self.heads} heads do not divide among {tp} devices" if self.heads % tp else ""
-
-    def live_elements(self, width: Number, tp: int = 1) -> Number:
-        return 0
-
-    def ops(self, context: Context) -> list[Op]:
-        return []
+    B, first = batch.sequences, batch.groups[0]
+    single = len(batch.groups) == 1
+    tokens = first.tokens if single else batch.tokens / B
+    context = tokens + (first.context if single else batch.cached() / B)
+    return Heads(B, tokens, context, context if reach is None else minimum(context, reach), *heads, size, latent)

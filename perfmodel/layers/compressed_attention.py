@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from perfmodel.arithmetic import Number, minimum
 from perfmodel.batch import View
-from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend
+from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend, cut
 from perfmodel.layers.latent_attention import INDEX_FLOPS, Indexer
 from perfmodel.layers.layer import Context, Layer, Tensor, Tensors, TokenMixer, vector
 from perfmodel.op import Op
@@ -155,7 +155,8 @@ class CompressedAttention(TokenMixer):
                 kv_read_bytes=batch.pooled(m) * x.head_size * p.kv.bytes,
                 activation_bytes=batch.tokens * (x.heads + 1) * x.head_size * p.stream.bytes,
                 format=p.stream.name,
-                depth=x.head_size,
+                heads=cut(batch, batch.pooled_pairs(m) / batch.tokens, (x.heads, 1), x.head_size),
+                decodes=batch.decodes,
                 source=DEEPSEEK_V4,
             ),
             Op(
@@ -189,6 +190,7 @@ class CompressedAttention(TokenMixer):
             kv_heads=1,
             sizes=(H, H),
             read=((batch.cached(view) + pooled[2]) * H, 0),
+            reach=(batch.pairs(view) + pooled[0]) / batch.tokens,
             weights=N,
         )
 

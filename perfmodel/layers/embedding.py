@@ -7,7 +7,7 @@ from typing import Literal
 from perfmodel.arithmetic import Number, ceil
 from perfmodel.layers.layer import Context
 from perfmodel.op import Op
-from perfmodel.precision import Stored, stored_bytes
+from perfmodel.precision import Stored, storage_of, stored_bytes
 
 ZHANG = "Zhang & Sennrich 2019 (RMSNorm), eq. 4"
 BA = "Ba et al. 2016 (LayerNorm), eq. 3"
@@ -81,7 +81,10 @@ def head_ops(vocabulary: Number, context: Context, width: Number | None = None, 
         weight_bytes=stored_bytes(stored, V, D) + (V * p.exempt.bytes if bias else 0),
         activation_bytes=R * D * fed.bytes + R * V * LOGIT_BYTES,
         format=compute,
+        rows=R,
+        columns=V,
         depth=D,
+        storage=storage_of(stored, fed),
         inputs=((R, D), (D, V)),
         output=(R, V),
         source="Vaswani et al. 2017, §3.4",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import WHOLE, View
-from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend
+from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend, cut
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
 from perfmodel.op import Op
 from perfmodel.precision import Precision
@@ -160,6 +160,7 @@ class LatentAttention(TokenMixer):
                 sizes=(n + p, v),
                 read=(read, 0),
                 mark=mark,
+                latent=True,
             ),
         ]
 
@@ -169,8 +170,8 @@ class LatentAttention(TokenMixer):
         view = View(window=self.indexer.keep) if self.indexer else WHOLE
         batch = context.batch
         read = batch.cached(view) * (r + p)
-        into = self._across(context, "absorb_q" + mark, n, r)
-        back = self._across(context, "absorb_v" + mark, v, r)
+        into = self._across(context, "absorb_q" + mark, n, r, n)
+        back = self._across(context, "absorb_v" + mark, r, v, v)
         inside = attend(
             context,
             pairs=batch.pairs(view),
@@ -179,16 +180,25 @@ class LatentAttention(TokenMixer):
             kv_heads=1,
             sizes=(r + p, r),
             read=(read, 0),
+            reach=view.reach,
             mark=mark,
+            latent=True,
         )
         return [into, *inside, back]
 
-    def _across(self, context: Context, name: str, size: Number, rank: Number) -> Op:
-        """N small products, each head with its own [size, r] part of kv_b."""
+    def _across(self, context: Context, name: str, d_in: Number, d_out: Number, size: Number) -> Op:
+        """N small products, each head with its own [size, r] part of kv_b, one way or the other."""
         N, M, p = self.heads_on(context.tp), context.batch.tokens, context.precision
-        part = context.gemm(name, rank, N * size, part="kv_b", source=ABSORBED)
-        moved = M * N * (size + rank) * p.stream.bytes
-        return replace(part, flops=2 * M * N * size * rank, activation_bytes=moved, depth=size)
+        part = context.gemm(name, self.kv_rank, N * size, part="kv_b", source=ABSORBED)
+        return replace(
+            part,
+            flops=2 * M * N * d_in * d_out,
+            activation_bytes=M * N * (d_in + d_out) * p.stream.bytes,
+            rows=M * N,
+            columns=d_out,
+            depth=d_in,
+            form="mla-product",
+        )
 
     def _index(self, context: Context, x: Indexer) -> list[Op]:
         """Index scores of every query–key pair, which pick the keys that attention reads."""
@@ -212,7 +222,8 @@ class LatentAttention(TokenMixer):
                 kv_read_bytes=context.batch.cached() * x.head_size * p.kv.bytes,
                 activation_bytes=(M * x.heads * x.head_size + M * x.head_size) * p.stream.bytes,
                 format=p.stream.name,
-                depth=x.head_size,
+                heads=cut(context.batch, None, (x.heads, 1), x.head_size),
+                decodes=context.batch.decodes,
                 source=DEEPSEEK_V32,
             ),
             Op("index_top_k", "fused", flops=INDEX_FLOPS * P * x.heads, launches=0, source=DEEPSEEK_V32),

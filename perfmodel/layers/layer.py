@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
 from perfmodel.op import Op, Shape
-from perfmodel.precision import Precision, Stored, stored_bytes
+from perfmodel.precision import Precision, Stored, storage_of, stored_bytes
 from perfmodel.spec import Spec
 
 
@@ -98,7 +98,11 @@ class Context:
             activation_bytes=(M * d_in * fed.bytes if feeds else 0) + M * d_out * p.stream.bytes,
             format=compute,
             launches=1 if feeds else 0,
-            depth=d_in if feeds else 0,
+            rows=M,
+            columns=d_out,
+            depth=d_in,
+            matrices=matrices,
+            storage=storage_of(stored, fed),
             inputs=(shapes[0], (d_in, d_out)),
             output=shapes[1],
             **more,  # type: ignore[arg-type]

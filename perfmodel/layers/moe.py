@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -140,7 +141,8 @@ class MixtureOfExperts(Layer):
         p = context.precision
         joined = Op(
             "combine",
-            "elementwise",
+            "fused",  # rides with the experts' products, as their activation does: kernels of experts do it all
+            launches=0,
             flops=2 * k * M * D,
             activation_bytes=(k + 1) * M * D * p.stream.bytes,
             inputs=((M, k, D),),
@@ -157,13 +159,15 @@ class MixtureOfExperts(Layer):
             "rows": k * M,
             "matrices": self.touched(M, context.skew),
             "bias": self.bias,
+            "form": "grouped",
             "source": SHAZEER,
         }
         ops = [
             context.gemm(f"expert_{name}", I, F, part=f"experts.{name}", feeds=i == 0, **each)
             for i, name in enumerate(self._inward)
         ]
-        ops.append(_activation("expert_activation", k * M, F, self.activation, len(self._inward), context, SHAZEER))
+        activation = _activation("expert_activation", k * M, F, self.activation, len(self._inward), context, SHAZEER)
+        ops.append(replace(activation, kind="fused", launches=0))
         return [*ops, context.gemm("expert_down", F, I, part="experts.down", **each)]
 
     def _shared(self, context: Context) -> list[Op]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from perfmodel.arithmetic import Number
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
-from perfmodel.op import Op
+from perfmodel.op import Heads, Op
 from perfmodel.precision import Precision
 from perfmodel.spec import Letter
 from perfmodel.units import Count
@@ -59,6 +59,9 @@ class Recurrent(TokenMixer):
             kv_write_bytes=batch.sequences * each,
             activation_bytes=batch.tokens * moved * p.stream.bytes,
             format=p.stream.name if matrix else "vector",
+            storage=str(getattr(self, "kind", "")),
+            heads=Heads(batch.sequences, batch.tokens / batch.sequences, 0, 0, 0, 0, 0),
+            decodes=batch.decodes,
             inputs=(context.rows(moved - out),),
             output=context.rows(out),
             source=source,
@@ -124,7 +127,11 @@ class GatedLinearRecurrence(Recurrent):
             weight_bytes=2 * W * (H + 1) * p.exempt.bytes,
             activation_bytes=3 * M * W * p.stream.bytes,
             format=p.stream.name,
+            rows=M,
+            columns=H,
             depth=H,
+            matrices=2 * W // H,
+            storage=p.stream.name,
             inputs=(context.rows(W), (2 * W // H, H, H)),
             output=context.rows(2 * W),
             source=DE,

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perfmodel.layers.attention import CrossAttention, GroupedQueryAttention
+from perfmodel.layers.attention import GroupedQueryAttention
 from perfmodel.layers.compressed_attention import CompressedAttention, HyperConnections
+from perfmodel.layers.cross_attention import CrossAttention
 from perfmodel.layers.feedforward import ChannelMix, GatedFeedForward, PlainFeedForward
 from perfmodel.layers.latent_attention import LatentAttention
 from perfmodel.layers.linear_attention import GatedDeltaNet, LightningAttention, MatrixLstm

@@ -1,0 +1,20 @@
+"""Files that commands write: all of a file or nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from perfmodel.errors import RequestError
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write `text`, which takes its place when it is whole; RequestError where it cannot."""
+    beside = file.with_name(f".perfmodel-{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, file)
+    except (OSError, ValueError) as error:
+        beside.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RequestError(f"{file} cannot be written ({reason.lower()}).") from None

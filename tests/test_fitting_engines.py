@@ -1,0 +1,220 @@
+"""Fitting engines: rows of end-to-end runs, the joint fit, and constants that come back from what they predicted."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perfmodel.fitting import engines, silicon
+from perfmodel.fitting.engines import EngineFit, fitted, problem
+from perfmodel.fitting.joint import Free, Joint
+from perfmodel.fitting.runs import groups_of, phase
+from perfmodel.published.predictions import predictions
+from perfmodel.published.rows import Row
+
+RUN = {
+    "silicon_data_source": "db-dump/2026-04-27; config_id=1; measured=2026-04-17; vllm/vllm-openai:v0.19.0",
+    "backend": "vllm", "backend_version": "0.19.0", "model_path": "meta-llama/Llama-3.1-70B", "system": "b200_sxm",
+    "precision": "fp8", "mode": "agg", "isl": "1024", "osl": "1024", "gemm_quant_mode": "fp8",
+    "moe_quant_mode": "fp8", "batch_size": "16", "tp_size": "2", "pp_size": "1", "attention_dp_size": "1",
+    "moe_ep_size": "1", "decode_tp_size": "", "decode_num_workers": "", "silicon_ttft_ms": "95.5",
+    "silicon_tpot_ms": "14.2",
+}  # fmt: skip
+
+
+@pytest.fixture
+def rows_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def write(*changes: dict[str, str]) -> list[Row]:
+        with (tmp_path / silicon.FILE).open("w", newline="") as out:
+            writer = csv.DictWriter(out, list(RUN))
+            writer.writeheader()
+            writer.writerows(RUN | change for change in changes)
+        return silicon.silicon_rows()
+
+    monkeypatch.setattr(silicon, "root", lambda: tmp_path)
+    monkeypatch.setattr(silicon, "package_version", lambda: "0")
+    return write
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_is_two_rows_that_can_be_predicted(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    first, step = rows_of_runs({})
+    assert (first.metric, step.metric) == ("ttft_ms", "tpot_ms")
+    assert (first.gpu, first.n_gpus, first.tp, first.batch_or_concurrency) == ("b200", 2, 2, 16)
+    assert (first.prompt_tokens, first.output_tokens) == (922, 922), "lengths are drawn: their mean"
+    assert (first.weight_dtype, first.kv_dtype, first.quality) == ("fp8", "fp8", "ok")
+    assert not any(p.reason for p in predictions([first, step]))
+
+
+def test_nvidias_own_runs_have_fixed_lengths(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    row, _ = rows_of_runs({"silicon_data_source": "source_file=/x/Qwen_Qwen3-32B.csv; silicon_concurrency=16"})
+    assert (row.source_id, row.prompt_tokens, row.kv_dtype) == ("NVIDIA", 1024, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "quality", "said"),
+    [
+        ({"silicon_ttft_ms": "99999"}, "queueing", "requests mostly wait"),
+        ({"system": "gb200", "precision": ""}, "suspect", "format of the weights"),
+        ({"backend": "trtllm", "backend_version": "1.2.0rc6.post3", "model_path": "deepseek-ai/DeepSeek-R1"},
+         "suspect", "guesses tokens ahead"),
+    ],
+)  # fmt: skip
+def test_doubts_are_told(rows_of_runs, change, quality, said) -> None:  # type: ignore[no-untyped-def]
+    row, _ = rows_of_runs(change)
+    assert row.quality == quality
+    assert said in row.note
+
+
+def test_a_run_in_two_sources_counts_once(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    again = {"silicon_data_source": "source_file=2026-04-06.csv; measured=2026-04-17", "silicon_tpot_ms": "14.21"}
+    rows = rows_of_runs({}, again)
+    assert [row.quality for row in rows] == ["ok", "ok", "suspect", "suspect"]
+    assert "same run as line 2" in rows[2].note
+
+
+def test_runs_that_contradict_each_other_are_both_doubted(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    rows = rows_of_runs({}, {"silicon_tpot_ms": "7.1"})
+    assert {row.quality for row in rows} == {"suspect"}
+
+
+def test_what_is_not_modelled_yet_has_its_reason(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    rows = rows_of_runs({"mode": "disagg"}, {"moe_ep_size": "8"}, {"attention_dp_size": "4"})
+    assert silicon.unasked(rows[0]) == "disaggregated serving is not modelled yet"
+    assert rows[2].note.startswith("EP8")
+    assert rows[4].batch_or_concurrency == 64, "the file has requests of each replica of the attention"
+    groups, left_out = groups_of(rows)
+    assert not groups
+    assert sum(left_out.values()) == 6
+
+
+# ── the joint fit ────────────────────────────────────────────────────────────────────────────────
+
+
+def joint(free: dict[str, Free], truth: dict[str, float], seed: int = 0) -> Joint:
+    """Two groups: a·x + b, and b·x; measured with a little noise."""
+    x = np.linspace(1, 20, 40)
+    names = [("a", "b"), ("b",)]
+
+    def predict(i: int, c):  # type: ignore[no-untyped-def]
+        return c["a"] * x + c["b"] if i == 0 else c["b"] * x
+
+    noise = np.exp(np.random.default_rng(seed).normal(0, 0.01, (2, 40)))
+    measured = [predict(i, truth) * noise[i] for i in range(2)]
+    return Joint(free, predict, names, measured, np.ones(80))
+
+
+def test_constants_come_back() -> None:
+    problem = joint({"a": Free(1.0, 2.0), "b": Free(1.0, 2.0)}, {"a": 3.0, "b": 0.4})
+    found = problem.values(problem.fitted().x)
+    assert found == pytest.approx({"a": 3.0, "b": 0.4}, rel=0.02)
+
+
+def test_a_constant_that_nothing_moves_stays_at_its_prior() -> None:
+    problem = joint({"a": Free(1.0, 2.0), "b": Free(1.0, 2.0), "c": Free(7.0, 1.0)}, {"a": 3.0, "b": 0.4})
+    assert problem.values(problem.fitted().x)["c"] == pytest.approx(7.0)
+
+
+def test_limits_hold() -> None:
+    problem = joint({"a": Free(1.0, 2.0, 0.5, 2.0), "b": Free(1.0, 2.0)}, {"a": 3.0, "b": 0.4})
+    assert problem.values(problem.fitted().x)["a"] == pytest.approx(2.0)
+
+
+def test_rows_left_out_are_predicted_without_them() -> None:
+    problem = joint({"a": Free(1.0, 0.1), "b": Free(1.0, 2.0)}, {"a": 3.0, "b": 0.4})
+    best = problem.fitted()
+    out = np.arange(80) < 40
+    logs = problem.without(best, out)
+    assert np.isfinite(logs[:40]).all()
+    assert np.isnan(logs[40:]).all()
+    # nothing else tells a, which falls back on its prior of 1; b is known from the other group
+    assert np.exp(logs[39]) == pytest.approx(1.0 * 20 + 0.4, rel=0.02)
+
+
+def test_the_fit_is_the_same_in_every_run() -> None:
+    free = {"a": Free(1.0, 2.0), "b": Free(1.0, 2.0)}
+    first, again = (joint(free, {"a": 3.0, "b": 0.4}).fitted().x for _ in range(2))
+    assert (first == again).all()
+
+
+# ── engines ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def asked_rows() -> list[Row]:
+    """A few settings of two models on two devices, static and under load."""
+    blank = Row(
+        2, "X", "vllm", "0.12", "llama3.1-8b", "h100", 1, 1, 1, "bf16", "", "", 1024, 256, 1, "fixed_batch",
+        "tpot_ms", 1.0, "ms", "", "ok",
+    )  # fmt: skip
+    return [
+        replace(blank, model=model, gpu=gpu, batch_or_concurrency=batch, metric=metric, mode=mode)
+        for model in ("llama3.1-8b", "qwen3-14b")
+        for gpu in ("h100", "h200")
+        for batch in (1, 8, 64)
+        for metric in ("ttft_ms", "tpot_ms")
+        for mode in ("fixed_batch", "concurrency")
+    ]
+
+
+@pytest.fixture(scope="module")
+def fit() -> tuple[dict[str, float], EngineFit]:
+    """Rows made with known constants, and what the fit makes of them."""
+    rows = asked_rows()
+    groups, _ = groups_of(rows)
+    made = problem(groups, 1)
+    truth = {name: free.prior for name, free in made.free.items()}
+    truth |= {"vllm 0.8+.layer_s": 30e-6, "vllm 0.8+.pass_s": 1.5e-3, "vllm 0.8+.memory": 0.9}
+    measured = []
+    for i, group in enumerate(groups):
+        figures = made.predict(i, {name: truth[name] for name in made.names[i]})
+        measured += [replace(q.row, value=float(v)) for q, v in zip(group.asked, figures, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "ALIKE", 0.1)  # exact figures: let them outweigh the priors
+        return truth, fitted(measured)
+
+
+def test_an_engines_time_comes_back(fit: tuple[dict[str, float], EngineFit]) -> None:
+    truth, found = fit
+    whole = {n: truth[f"vllm 0.8+.{n}"] for n in ("layer_s", "pass_s")}
+    layers = 36  # between the two models' 32 and 40
+    said = found.engines["vllm 0.8+"]
+    assert layers * said["layer_s"] + said["pass_s"] == pytest.approx(
+        layers * whole["layer_s"] + whole["pass_s"], rel=0.15
+    )
+
+
+def test_rows_that_the_model_made_are_fitted_closely(fit: tuple[dict[str, float], EngineFit]) -> None:
+    _, found = fit
+    seen = [s for s in found.scores if s.unseen == "nothing" and s.engine == "all"]
+    assert {s.phase for s in seen} == {"prefill", "decode", "prefill under load", "decode under load"}
+    assert max(s.errors.median for s in seen) < 0.05
+    assert all(s.spread >= 1 for s in found.scores)
+    assert {s.unseen for s in found.scores} >= {"nothing", "setting", "device", "model"}
+
+
+def test_the_fit_can_be_told(fit: tuple[dict[str, float], EngineFit]) -> None:
+    import json
+
+    _, found = fit
+    assert "vllm 0.8+ (48 rows)" in found.text()
+    assert json.loads(json.dumps(found.to_dict()))["rows"] == 48
+
+
+def test_priors_are_of_engines_and_overheads_that_exist() -> None:
+    from perfmodel.engine import ENGINES, Overheads, generations
+
+    known = {f"{e.name} {e.generation}".strip() for name in ENGINES for e in generations(name)}
+    assert set(engines.PRIORS) <= known
+    for prior in (*engines.PRIORS.values(), engines.OTHER):
+        assert set(prior) <= set(Overheads.__slots__)
+
+
+def test_phases_tell_prefill_from_decode() -> None:
+    groups, _ = groups_of(asked_rows())
+    assert {phase(q) for g in groups for q in g.asked if g.arrivals == ""} == {"prefill", "decode"}
