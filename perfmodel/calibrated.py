@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import fields
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from perfmodel.kernels.forms import FORMS
 from perfmodel.spec import Spec, nearest
 from perfmodel.units import Count
+
+
+Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+SHARES = ("compute", "memory", "share", "one_share", "two_share")
+"""Constants of kernels that are shares of what the hardware can do."""
+FACTORS = ("sustained", "overheads")
+"""Forms that hold factors of such names, which may be above 1."""
 
 
 class Fit(Spec):
@@ -25,8 +33,8 @@ class Fit(Spec):
     version: str | None = None
     date: datetime.date
     points: Count
-    median: float
-    p90: float
+    median: Error
+    p90: Error
     devices: dict[str, int] = Field(default_factory=dict)
     models: dict[str, int] = Field(default_factory=dict)
     spreads: dict[str, float] = Field(default_factory=dict)
@@ -51,8 +59,8 @@ class Calibration(Spec):
                 guess = nearest(name, FORMS)
                 hint = f'did you mean "{guess}"?' if guess else "known: " + ", ".join(FORMS)
                 raise ValueError(f'no kernel is called "{name}"; {hint}')
-            for kernel in by_format.values():
-                _checked(name, kernel.constants)
+            for number_format, kernel in by_format.items():
+                _checked(name, number_format, kernel.constants)
         return self
 
 
@@ -70,18 +78,20 @@ class Architecture(Spec):
     calibration: dict[str, Calibration] = Field(default_factory=dict)
 
 
-def _checked(name: str, constants: dict[str, float]) -> None:
-    known = {f.name: f for f in fields(FORMS[name])}
+def _checked(name: str, number_format: str, constants: dict[str, float]) -> None:
+    where, known = f"{name}.{number_format}", {f.name: f for f in fields(FORMS[name])}
     for constant, value in constants.items():
         if constant not in known:
             guess = nearest(constant, known)
             hint = f'did you mean "{guess}"?' if guess else "known: " + ", ".join(known)
-            raise ValueError(f'{name} has no constant "{constant}"; {hint}')
+            raise ValueError(f'{where} has no constant "{constant}"; {hint}')
+        if constant in SHARES and name not in FACTORS and not 0 < value <= 1:
+            raise ValueError(f"{where}.{constant} must be a share above 0, at most 1, like 0.85; got {value!r}")
         if not 0 <= value < float("inf"):
-            raise ValueError(f"{name}.{constant} must be a number of at least 0; got {value!r}")
+            raise ValueError(f"{where}.{constant} must be a number of at least 0; got {value!r}")
     missing = [f.name for f in known.values() if _needed(f) and f.name not in constants]
     if missing:
-        raise ValueError(f"{name} lacks its constant {missing[0]}; add it")
+        raise ValueError(f"{where} lacks its constant {missing[0]}; add it")
 
 
 def _needed(field: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from perfmodel.answer import Estimate, Range, plain
 from perfmodel.arithmetic import Number
 from perfmodel.calibration import Constants
+from perfmodel.catalog import load_architecture
 from perfmodel.expected import seconds_by_name
 from perfmodel.gpu import GPU
 from perfmodel.latency import LEGS, Time
@@ -110,7 +111,18 @@ def gpu_dict(gpu: GPU) -> dict[str, Any]:
         "figures": gpu_figures(gpu),
         "ridge_flop_per_byte": {name: gpu.peak(name) / gpu.memory_bandwidth for name in gpu.peak_flops},
         "notes": list(gpu.notes),
+        "calibration": {
+            library: block.model_dump(mode="json", exclude_defaults=True)["kernels"]
+            for library, block in gpu.calibration.items()
+        },
+        "inherits": inherited(gpu),
     }
+
+
+def inherited(gpu: GPU) -> list[str]:
+    """Whose constants hold where a GPU has none of its own: its architecture's, if any device of it was measured, then
+    those of all devices."""
+    return [name for name in (gpu.architecture, "all devices") if load_architecture(name) is not None]
 
 
 def gpu_main_figures(gpu: GPU) -> dict[str, Any]:

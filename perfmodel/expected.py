@@ -96,7 +96,7 @@ def expected_waits(op: Op, c: Constants) -> Waits:
         return _collective(op, c)
     sustained, costs = c.of("sustained", op.format), c.costs
     waits = _KERNELS[op.kind](op, c)
-    return waits.at(sustained.compute * costs.compute, sustained.memory * costs.memory)
+    return waits.at(sustained.compute * costs.compute, sustained.memory * costs.memory, costs.launch)
 
 
 def _product(op: Op, c: Constants) -> Waits:

@@ -210,8 +210,8 @@ def test_priors_are_of_engines_and_overheads_that_exist() -> None:
     from perfmodel.engine import ENGINES, Overheads, generations
 
     known = {f"{e.name} {e.generation}".strip() for name in ENGINES for e in generations(name)}
-    assert set(engines.PRIORS) <= known
-    for prior in (*engines.PRIORS.values(), engines.OTHER):
+    assert set(free.PRIORS) <= known
+    for prior in (*free.PRIORS.values(), free.OTHER):
         assert set(prior) <= set(Overheads.__slots__)
 
 

@@ -11,7 +11,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from perfmodel.cli import estimate, explain, importing, listing, show, validate
+from perfmodel.cli import calibrate, estimate, explain, importing, listing, show, validate
 from perfmodel.errors import DoesNotFitError, PerfModelError, one_line
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("calibrate")(calibrate.calibrate)
 app.command("estimate")(estimate.estimate)
 app.command("explain")(explain.explain)
 app.command("import")(importing.import_model)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.cli.screen import bold, wrapped
-from perfmodel.contract import gpu_figures, model_figures
+from perfmodel.calibrated import Calibration, Kernel
+from perfmodel.cli.screen import bold, width, wrapped
+from perfmodel.contract import gpu_figures, inherited, model_figures
 from perfmodel.gpu import GPU
 from perfmodel.model import Model
 from perfmodel.order import LETTERS
 from perfmodel.table import Table
-from perfmodel.units import show_bytes, show_bytes_per_s, show_count, show_flops_per_s
+from perfmodel.units import show_bytes, show_bytes_per_s, show_count, show_flops_per_s, show_seconds
 
 _PARTS = {"repeat", "mixer", "feed_forward", "beside", "extras"}
 
@@ -117,7 +118,42 @@ def gpu_screen(gpu: GPU) -> str:
     }
     lines = [bold(f"{gpu.title} ({gpu.name}), {gpu.architecture}"), Table(columns).to_text(), ""]
     lines += [wrapped(f"[{i}]", source) for i, source in enumerate(known, 1)]
-    return "\n".join(lines + [wrapped("Note", note) for note in gpu.notes])
+    lines += [wrapped("Note", note) for note in gpu.notes]
+    return "\n".join([*lines, "", *_calibration(gpu)])
+
+
+def _calibration(gpu: GPU) -> list[str]:
+    """A line for every kernel and format that was measured on the GPU, and what holds for all others."""
+    sources = [name if name == "all devices" else f"other {name} devices" for name in inherited(gpu)]
+    from_others = f"from {', then from '.join(sources)}"
+    if not gpu.calibration:
+        return [wrapped("Calibration", f"no kernel was measured on this device: constants come {from_others}")]
+    told = "constants of measured kernels, with the median and 90th percentile of their errors on shapes not fitted"
+    lines = [wrapped("Calibration", f"{told}; what is missing comes {from_others}")]
+    for library, block in gpu.calibration.items():
+        lines += [bold(library), *_kernels(block)]
+    return lines
+
+
+def _kernels(block: Calibration) -> list[str]:
+    rows = [(f"{name} {key}", entry) for name, by_key in block.kernels.items() for key, entry in by_key.items()]
+    wide = max(len(name) for name, _ in rows)
+    return [_kernel(f"  {name:<{wide}}", entry) for name, entry in rows]
+
+
+def _kernel(name: str, entry: Kernel) -> str:
+    """One line: the error first, then as many constants as there is room for."""
+    constants = ", ".join(_constant(*constant) for constant in entry.constants.items())
+    line = f"{name}  {entry.fit.median * 100:4.1f} / {entry.fit.p90 * 100:4.1f} %  {constants}"
+    return line if len(line) <= width() else f"{line[: width() - 1]}…"
+
+
+def _constant(name: str, value: float) -> str:
+    if name.endswith("_s"):
+        return f"{name.removesuffix('_s').replace('_', ' ')} {show_seconds(value) if value else '0 s'}"
+    if name.endswith("limit") or name == "held":
+        return f"{name.replace('_', ' ')} {show_bytes(value, 3)}"
+    return f"{name.replace('_', ' ')} {value:.3g}"
 
 
 def _figure(value: Any, unit: str) -> str:

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Step = tuple[str, str]
+"""Device and kernel, as the tables name them."""
 
 
-def passed(steps: list[tuple[str, str]], shown: Callable[[str], str], weights: dict[str, float]) -> Iterator[tuple[str, str]]:
-    """Each (device, kernel) of `steps`, with a bar on stderr while it is worked on; `weights` say how long kernels take."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def passed(steps: list[Step], lasts: Mapping[str, float]) -> Iterator[Step]:
+    """Each step, with a bar on stderr while it is worked on; `lasts` says how long each kernel takes."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    quiet = not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
-        task = bar.add_task("", total=sum(weights.get(kernel, 1.0) for _, kernel in steps))
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=_console(), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=sum(lasts[kernel] for _, kernel in steps))
         for device, kernel in steps:
-            bar.update(task, description=f"{shown(device)} {kernel}")
+            bar.update(task, description=f"{_shown(device)} {kernel}")
             yield device, kernel
-            bar.advance(task, weights.get(kernel, 1.0))
+            bar.advance(task, lasts[kernel])
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _shown(device: str) -> str:
+    from perfmodel.fitting.aiconfigurator import shown
+
+    return shown(device)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perfmodel.cli import options as o
+from perfmodel.cli.kernels import kernels
 from perfmodel.cli.published import published
 from perfmodel.errors import RequestError
 
@@ -20,6 +21,7 @@ def validate() -> None:
 
 
 app.command("published")(published)
+app.command("kernels")(kernels)
 
 
 @app.command("references")

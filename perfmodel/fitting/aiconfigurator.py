@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from itertools import groupby
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,8 +14,8 @@ from perfmodel.catalog import load_gpu
 from perfmodel.errors import RequestError
 from perfmodel.fitting import attention, collective, gemm, grouped, products, scan
 from perfmodel.fitting.fit import Case
-from perfmodel.fitting.tables import DEVICES, PACKAGE, package_version
-from perfmodel.fitting.write import Fitted
+from perfmodel.fitting.tables import DEVICES, PACKAGE, package_version, root
+from perfmodel.fitting.write import Fitted, file_of, write
 from perfmodel.kernels.forms import FORMS
 from perfmodel.spec import nearest
 
@@ -27,6 +30,9 @@ MODULES: dict[str, tuple[ModuleType, ...]] = {
 }
 """What is fitted together, and the modules that do it."""
 
+SECONDS = {"gemm": 5.0, "attention": 7.0, "grouped": 3.0, "collective": 18.0, "scan": 2.0}
+"""About how long the fits of a device take."""
+
 EXACT = ("gemm", "collective")
 """Forms whose constants are left out where they say nothing: no such term, no such kernel."""
 
@@ -36,7 +42,12 @@ def devices(words: str | None = None) -> list[str]:
     if words is None:
         return list(DEVICES)
     known = {load_gpu(name).name: device for device, name in DEVICES.items()}
-    return [_of(load_gpu(word.strip()).name, known) for word in words.split(",")]
+    return list(dict.fromkeys(_of(load_gpu(word.strip()).name, known) for word in words.split(",")))
+
+
+def shown(device: str) -> str:
+    """What a device of the tables is called in the catalog."""
+    return load_gpu(DEVICES[device]).name
 
 
 def _of(name: str, known: Mapping[str, str]) -> str:
@@ -47,7 +58,7 @@ def _of(name: str, known: Mapping[str, str]) -> str:
 
 def kernels(words: str | None = None) -> list[str]:
     """The kernels of a comma list; all of them without one."""
-    names = list(MODULES) if words is None else [word.strip() for word in words.split(",")]
+    names = list(MODULES) if words is None else list(dict.fromkeys(word.strip() for word in words.split(",")))
     for name in names:
         if name not in MODULES:
             guess = nearest(name, MODULES)
@@ -60,6 +71,28 @@ def fits(device: str, kernel: str) -> list[Fitted]:
     """What the tables tell of one device, named as there, and of one of `MODULES`."""
     told = ((module, module.fits(device)) for module in MODULES[kernel])
     return [fit for module, found in told for fit in _fitted(device, module, found)]
+
+
+def calibrated(
+    steps: Iterable[tuple[str, str]], hardware: Path | None, date: datetime.date
+) -> Iterator[tuple[list[Fitted], list[Path]]]:
+    """The fits of each device that (device, kernel) steps come to, and the files they were written to at once.
+
+    Without a folder of hardware nothing is written.
+    """
+    for device, own in groupby(steps, key=lambda step: step[0]):
+        found = [fit for _, kernel in own for fit in fits(device, kernel)]
+        yield found, [] if hardware is None or not found else write(found, hardware, date)
+
+
+def plan(devices_: str | None, kernels_: str | None, hardware: Path | None) -> list[tuple[str, str]]:
+    """What there is to fit, one device after the other. RequestError where that could not be, or not be written."""
+    root()
+    steps = [(device, kernel) for device in devices(devices_) for kernel in kernels(kernels_)]
+    for device, _ in steps if hardware else ():
+        assert hardware is not None
+        file_of(hardware, shown(device))
+    return steps
 
 
 def cases(device: str, kernel: str) -> Iterator[Case]:
@@ -81,7 +114,7 @@ def shipped(form: str, entry: Mapping[str, Any]) -> dict[str, float]:
     """The constants of an entry that a hardware file holds, by the names of the form's fields."""
     known = {f.name: f for f in fields(FORMS[form])}
     needed = {name for name, f in known.items() if f.default is MISSING or form not in EXACT}
-    return {name: value for name, value in entry.items() if name in known and (value or name in needed)}
+    return {name: entry[name] for name in known if name in entry and (entry[name] or name in needed)}
 
 
 def _both(told: str, device: str) -> tuple[str, str]:

@@ -11,69 +11,37 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from perfmodel.calibrated import Calibration, Fit, Kernel
 from perfmodel.deployment import Deployment
 from perfmodel.errors import RequestError
 from perfmodel.fitting.fit import Errors
+from perfmodel.fitting.free import (
+    ARCHITECTURE,
+    ATTENTION,
+    DECODE,
+    DEVICE,
+    LINKS,
+    SERVING,
+    free_constants,
+    prior_of,
+    with_constants,
+)
 from perfmodel.fitting.joint import Free, Joint, Optimum
 from perfmodel.fitting.runs import Group, expected, groups_of, phase, setting
 from perfmodel.published.predictions import LOADED
 from perfmodel.published.questions import Question
 from perfmodel.published.rows import Row
 
-MODERN = {"layer_s": 8e-6, "pass_s": 300e-6, "prompt_s": 1e-3, "sequence_s": 3e-6, "compute": 1.0, "memory": 1.0}
-STATIC = {"layer_s": 28e-6, "pass_s": 110e-6, "prompt_s": 1.3e-3, "sequence_s": 3e-6, "compute": 1.0, "memory": 1.0}
-STREAMS = {"layer_s": 60e-6, "compute": 1.0, "memory": 1.0, "fusion": 2.0}
-
-# engine and generation → the overheads that runs tell, with what they are thought to be before any run;
-# all others stay as engine.py has them
-PRIORS: dict[str, dict[str, float]] = {
-    "vllm 0.8+": MODERN,
-    "vllm 0.3+": {**MODERN, "layer_s": 40e-6, "pass_s": 500e-6, "prompt_s": 10e-3},
-    "vllm 0.1+": {"host_layer_s": 400e-6, "layer_s": 20e-6, "pass_s": 1e-3, "compute": 1.0, "memory": 1.0},
-    "sglang": MODERN,
-    "trtllm 1+": MODERN,
-    "trtllm 0+": STATIC,
-    "lmdeploy": STATIC,
-    "llama.cpp": {**STREAMS, "prompt_s": 1e-3, "boundary_s": 200e-6, "overlap": 0.8, "vector_16": 4.7,
-                  "vector_4": 18.0, "widened_bytes": 5.0},
-    "llama.cpp metal": {**STREAMS, "vector_16": 18.0, "vector_4": 70.0},
-}  # fmt: skip
-OTHER = {"layer_s": 20e-6, "pass_s": 300e-6, "compute": 1.0, "memory": 1.0}
-
-TIMES = 1.0
-"""Spread of a time's logarithm: a factor of 2.7."""
-SPREADS = {"compute": 0.25, "memory": 0.15, "overlap": 0.3, "fusion": 0.5, "vector_16": 0.5, "vector_4": 0.5,
-           "widened_bytes": 0.5}  # fmt: skip
-LIMITS = {"compute": (0.4, 1.3), "memory": (0.6, 1.12), "overlap": (0.01, 1.0), "fusion": (0.1, 4.0)}
-ARCHITECTURE = {"compute 16": 0.2, "compute 8": 0.2, "compute 4": 0.2, "memory": 0.1, "layer": 0.4}
-DEVICE = {"compute": 0.07, "memory": 0.05}
-"""Spreads of what an architecture sustains around its kernels, and of a device around its architecture."""
-SUSTAINED = {"compute": (0.4, 1.25), "memory": (0.6, 1.08), "layer": (0.2, 5.0)}
-"""Ends of what an architecture sustains: kernels reach 0.8 to 0.95 of the bandwidth, and nothing passes it."""
-WIDTHS = {"bf16": "16", "fp16": "16", "fp32": "16", "any": "16", "fp8": "8", "fp8-block": "8", "int8": "8", "fp4": "4"}
-
 ALIKE = 10
 """Rows of one configuration and its neighbours err together: so many tell as much as one of its own."""
 FIRST_UNDER_LOAD = 0.4
 """Weight of a time to first token under load, which is the arrivals' more than the engine's."""
 FOLDS = 5
-
-SERVING = {
-    "interrupted": Free(0.85, 0.2, 0.05, 2.0),
-    "alone": Free(1.2, 0.2, 0.8, 3.0),
-    "shared": Free(0.15, 0.8, 0.005, 1.5),
-    "power": Free(0.85, 0.1, 0.3, 1.2),
-    "steps": Free(0.5, 0.7, 0.01, 30.0),
-    "start_s": Free(10e-3, 1.0, 1e-4, 0.5),
-}
-"""Of a server kept busy: φ, the terms of its time to first token (loaded.py), and that of a request's way in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +63,23 @@ class EngineFit:
     """Constants, what they rest on, and how far off they are.
 
     engines    overheads by engine and generation
+    attention  constants of decode attention, by engine, generation and format of the cache
+    links      of links whose hosts differ, by kind and size of the group
     serving    of a closed loop, by engine, generation and arrivals
     sustained  factors by architecture, and by device, as architecture × device
     """
 
     engines: dict[str, dict[str, float]]
+    attention: dict[str, dict[str, float]]
+    links: dict[str, dict[str, float]]
     serving: dict[str, dict[str, float]]
     sustained: dict[str, dict[str, float]]
     devices: dict[str, dict[str, float]]
     scores: list[Scored]
     rows: int
     counts: dict[str, int]
+    devices_of: dict[str, dict[str, int]]
+    models_of: dict[str, dict[str, int]]
     left_out: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,15 +106,27 @@ def fitted(rows: Iterable[Row], jobs: int = 1) -> EngineFit:
     ]
     found = joint.values(best.x)
     return EngineFit(
-        {e: {n: found[f"{e}.{n}"] for n in PRIORS.get(e, OTHER)} for e in sorted(set(engines))},
+        {e: {n: found[f"{e}.{n}"] for n in prior_of(e)} for e in sorted(set(engines))},
+        _sustained(found, {f"{e} decode {k}" for e in set(engines) for k in DECODE}, ATTENTION),
+        _sustained(found, {f"{k} {n}" for k in LINKS for n in LINKS[k].shares} | set(LINKS), ("start_s", "share")),
         _sustained(found, {g.loop for g in groups if g.arrivals}, SERVING),
         _sustained(found, {g.plan.gpu.architecture for g in groups}, ARCHITECTURE),
         _sustained(found, {g.plan.gpu.name for g in groups}, DEVICE),
         scores,
         len(asked),
         dict(Counter(engines)),
+        _counted(groups, lambda plan: plan.gpu.name),
+        _counted(groups, lambda plan: plan.model.name),
         dict(left_out.most_common()),
     )
+
+
+def _counted(groups: list[Group], name_of: Callable[[Deployment], str]) -> dict[str, dict[str, int]]:
+    """Rows of each engine by something of their deployments."""
+    found: dict[str, Counter[str]] = {}
+    for group in groups:
+        found.setdefault(group.engine, Counter())[name_of(group.plan)] += len(group.asked)
+    return {engine: dict(counts.most_common()) for engine, counts in found.items()}
 
 
 def problem(groups: list[Group], jobs: int) -> Joint:
@@ -149,14 +135,14 @@ def problem(groups: list[Group], jobs: int) -> Joint:
     names = []
     usual = Counter(g.plan.gpu.architecture for g in groups for _ in g.asked).most_common(1)[0][0]
     for group in groups:
-        used = dict(_free(group, usual))
+        used = dict(free_constants(group, usual))
         free |= used
         names.append(tuple(used))
 
     def predict(i: int, constants: Mapping[str, float]) -> Any:
         group = groups[i]
         serving = {n: constants[f"{group.loop}.{n}"] for n in SERVING} if group.arrivals else {}
-        return expected(group, with_constants(group.plan, group.engine, constants), serving)
+        return expected(group, with_constants(group.plan, constants), serving)
 
     measured = [np.array([q.row.value for q in group.asked]) for group in groups]
     weights = np.array([_weight(q) / ALIKE for group in groups for q in group.asked])
@@ -165,52 +151,6 @@ def problem(groups: list[Group], jobs: int) -> Joint:
 
 def _weight(q: Question) -> float:
     return FIRST_UNDER_LOAD if q.figure == "ttft" and q.mode in LOADED else 1.0
-
-
-def _free(group: Group, usual: str) -> Iterator[tuple[str, Free]]:
-    """The constants that a group's predictions depend on."""
-    for name, prior in PRIORS.get(group.engine, OTHER).items():
-        low, high = LIMITS.get(name, (prior / 30, prior * 30))
-        yield f"{group.engine}.{name}", Free(prior, SPREADS.get(name, TIMES), low, high)
-    if group.arrivals:
-        yield from ((f"{group.loop}.{name}", free) for name, free in SERVING.items())
-    gpu, width = group.plan.gpu, WIDTHS.get(group.plan.precision.compute, "16")
-    for name, spread in ARCHITECTURE.items():
-        kind, _, bits = name.partition(" ")
-        if (bits and bits not in ("16", width)) or (kind == "layer" and gpu.architecture == usual):
-            continue
-        yield f"{gpu.architecture}.{name}", Free(1.0, spread, *SUSTAINED[kind])
-    for name, spread in DEVICE.items():
-        yield f"{gpu.name}.{name}", Free(1.0, spread, 0.75, 1.05 if name == "memory" else 1.25)
-
-
-def with_constants(plan: Deployment, engine: str, constants: Mapping[str, float]) -> Deployment:
-    """`plan` with its engine's overheads and its device's sustained factors replaced."""
-    of_engine = {n.rpartition(".")[2]: v for n, v in constants.items() if n.rpartition(".")[0] == engine}
-    gpu = plan.gpu
-    kernels = {
-        key: Kernel.model_construct(constants=_sustains(gpu.architecture, gpu.name, width, constants), fit=_NO_FIT)
-        for key, width in WIDTHS.items()
-    }
-    own = gpu.calibration.get(plan.engine.runs)
-    both = {**(own.kernels if own else {}), "sustained": kernels}
-    calibration = {**gpu.calibration, plan.engine.runs: Calibration.model_construct(kernels=both)}
-    return replace(
-        plan,
-        engine=replace(plan.engine, overheads=replace(plan.engine.overheads, **cast(Any, of_engine))),
-        gpu=gpu.model_copy(update={"calibration": calibration}),
-    )
-
-
-def _sustains(architecture: str, device: str, width: str, constants: Mapping[str, float]) -> dict[str, float]:
-    return {
-        "compute": constants.get(f"{architecture}.compute {width}", 1.0) * constants.get(f"{device}.compute", 1.0),
-        "memory": constants.get(f"{architecture}.memory", 1.0) * constants.get(f"{device}.memory", 1.0),
-        "layer": constants.get(f"{architecture}.layer", 1.0),
-    }
-
-
-_NO_FIT: Any = cast(Any, Fit).model_construct()
 
 
 # ── errors of rows that were left out ────────────────────────────────────────────────────────────
@@ -247,7 +187,8 @@ def _scores(unseen: str, logs: Any, joint: Joint, asked: list[Question], engines
 
 
 def _sustained(found: Mapping[str, float], owners: set[str], names: Iterable[str]) -> dict[str, dict[str, float]]:
-    return {o: {n: found[f"{o}.{n}"] for n in names if f"{o}.{n}" in found} for o in sorted(owners)}
+    tables = {o: {n: found[f"{o}.{n}"] for n in names if f"{o}.{n}" in found} for o in sorted(owners)}
+    return {owner: constants for owner, constants in tables.items() if constants}
 
 
 def _lines(fit: EngineFit) -> Iterator[str]:
@@ -255,6 +196,8 @@ def _lines(fit: EngineFit) -> Iterator[str]:
     yield from (f"  {n:6,} left out: {reason}" for reason, n in fit.left_out.items())
     for title, table in (
         ("Engines", fit.engines),
+        ("Decode attention", fit.attention),
+        ("Links", fit.links),
         ("Closed loops", fit.serving),
         ("Architectures", fit.sustained),
         ("Devices", fit.devices),

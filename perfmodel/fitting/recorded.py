@@ -1,4 +1,4 @@
-"""What the `fit:` entries of hardware files record: errors on shapes that constants had not seen when they were fitted."""
+"""What the `fit:` entries of hardware files record: errors on shapes that the constants had not seen."""
 
 from __future__ import annotations
 
@@ -55,8 +55,13 @@ class Records:
         return {"overall": whole, "groups": groups}
 
     def groups(self) -> list[tuple[tuple[str, ...], list[Fitted]]]:
-        """The fits of each combination of the columns, in the order of the files."""
+        """The fits of each combination of the columns, in the order of the files, or of the kernels."""
         return grouped(self.fits, self.by)
+
+    def legend(self) -> list[tuple[str, str]]:
+        """(column, what it is), where the table does not say."""
+        several = any(len(fits) > 1 for _, fits in self.groups())
+        return [("median, …", "means over the tables of a group")] if several else []
 
     def table(self) -> Table:
         found = self.groups()
@@ -106,6 +111,9 @@ def _known(name: str, known: Iterable[str], complaint: str) -> str:
 def grouped(fits: list[Any], by: tuple[str, ...]) -> list[tuple[tuple[str, ...], list[Any]]]:
     """Fits, or whatever else has their names, by the columns."""
     groups: dict[tuple[str, ...], list[Any]] = {}
-    for fit in fits:
+    for fit in sorted(fits, key=lambda fit: _FORMS.index(fit.kernel)) if by[0] == "kernel" else fits:
         groups.setdefault(tuple(getattr(fit, "key" if name == "format" else name) for name in by), []).append(fit)
     return list(groups.items())
+
+
+_FORMS = list(FORMS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,16 @@ DEVICES = {
 """Devices with tables, and what they are called here."""
 
 
+NEEDED = {"aiconfigurator_core": PACKAGE, "pyarrow": "pyarrow", "scipy": "scipy"}
+
+
 @cache
 def root() -> Path:
-    """The folder of the tables; RequestError when the package is not there."""
-    try:
-        package = import_module("aiconfigurator_core")
-    except ImportError:
-        raise RequestError(
-            f"the tables of {PACKAGE} are not installed; pip install 'perfmodel[calibrate]' brings them"
-        ) from None
-    return Path(str(package.__file__)).parent / "systems"
+    """The folder of the tables; RequestError where a package is missing that has, reads or fits them."""
+    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise RequestError(f'This needs {" and ".join(missing)}: pip install "perfmodel[calibrate]".')
+    return Path(str(import_module("aiconfigurator_core").__file__)).parent / "systems"
 
 
 def package_version() -> str:

@@ -8,9 +8,10 @@ import re
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import exp, log
 from pathlib import Path
+from typing import Any
 
 from perfmodel.calibrated import Architecture
 from perfmodel.catalog import load_architecture, load_gpu, read_yaml
@@ -32,7 +33,8 @@ Name = tuple[str, str, str]
 class Fitted:
     """The constants of one kernel in one format, of one library on one device, and how well they fit.
 
-    `median` and `p90` are absolute errors, as fractions, on shapes that the fit had not seen.
+    `median` and `p90` are absolute errors, as fractions, on shapes that the fit had not seen. `more` is what else
+    `perfmodel.calibrated.Fit` has of runs of whole models.
     """
 
     device: str
@@ -45,10 +47,16 @@ class Fitted:
     points: int
     median: float
     p90: float
+    more: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> Name:
         return self.library, self.kernel, self.key
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON contract of docs/json.md."""
+        named = asdict(self)
+        return {"format": named.pop("key"), "median_ape": named.pop("median"), "p90_ape": named.pop("p90")} | named
 
     @property
     def source(self) -> str:
@@ -67,18 +75,18 @@ def write(fits: Iterable[Fitted], hardware: Path, date: datetime.date) -> list[P
     written = []
     for name in dict.fromkeys(fit.device for fit in listed):
         own = [fit for fit in listed if fit.device == name]
-        written.append(_put(_file_of(hardware, name), own, {fit.kernel for fit in own}, date))
+        written.append(put(file_of(hardware, name), own, {fit.kernel for fit in own}, date))
     known = [(gpu.architecture, fit) for gpu in calibrated(hardware) for fit in told(gpu) if fit.source in sources]
     mine = {architecture for architecture, fit in known if any(fit.device == new.device for new in listed)}
     for title in (*sorted(mine), ALL):
         members = [fit for architecture, fit in known if title in (architecture, ALL)]
         kernels = {fit.kernel for fit in members}
-        written.append(_put(architecture_file(hardware, title), means(members), kernels, date, title))
+        written.append(put(architecture_file(hardware, title), means(members), kernels, date, title))
     load_architecture.cache_clear()
     return written
 
 
-def _file_of(hardware: Path, device: str) -> Path:
+def file_of(hardware: Path, device: str) -> Path:
     file = hardware / f"{device}.yaml"
     if not file.is_file():
         raise RequestError(f"{file} is not there to hold what is fitted; give the folder of the device's own file.")
@@ -153,9 +161,9 @@ def _middle(name: str, values: list[float]) -> float:
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _put(file: Path, fits: list[Fitted], kernels: set[str], date: datetime.date, title: str = "") -> Path:
+def put(file: Path, fits: list[Fitted], kernels: set[str], date: datetime.date, title: str = "") -> Path:
     """Every entry where it stands, with what is new of it; those that nobody had before after them."""
-    text = file.read_text(encoding="utf-8") if file.is_file() else f"title: {title}\n"
+    text = file.read_text(encoding="utf-8") if file.is_file() else _head(title, fits, file.parent.parent)
     text += "" if text.endswith("\n") else "\n"
     stands = _BLOCK.search(text)
     before, after = (text[: stands.start()], text[stands.end() :]) if stands else (text, "")
@@ -166,6 +174,14 @@ def _put(file: Path, fits: list[Fitted], kernels: set[str], date: datetime.date,
     entries = {name: new.get(name, lines) for name, lines in old.items() if name in new or name not in gone}
     _replace(file, before + _laid_out(entries | new) + after)
     return file
+
+
+def _head(title: str, fits: list[Fitted], hardware: Path) -> str:
+    """The first lines of an architecture's file: its name, and the power that its devices have for their peaks."""
+    names = sorted({name for fit in fits for name in fit.device.split(", ")})
+    gpus = [load_gpu(str(hardware / f"{name}.yaml")) for name in names if name]
+    watts = [gpu.power / gpu.peak("bf16") for gpu in gpus if gpu.power is not None]
+    return f"title: {title}\n" + (f"watts_per_flops: {statistics.geometric_mean(watts):.4g}\n" if watts else "")
 
 
 def _entries(text: str) -> dict[Name, list[str]]:
@@ -227,11 +243,18 @@ def _entry(fit: Fitted, date: datetime.date) -> list[str]:
     version = [f'version: "{fit.version}"'] if fit.version else []
     rests = [f"data: {fit.data}", *version, f"date: {date.isoformat()}", f"points: {fit.points}"]
     rests += [f"median: {fit.median:.4f}", f"p90: {fit.p90:.4f}"]
+    for name, counts in fit.more.items():
+        rests.append(f"{name}: {{{', '.join(f'{_quoted(key)}: {value:.5g}' for key, value in counts.items())}}}")
     return [
         f"        {fit.key}:",
         f"          constants: {{{constants}}}",
         f"          fit: {{{', '.join(rests)}}}",
     ]
+
+
+def _quoted(key: str) -> str:
+    """A key that YAML might read as a number, in quotes."""
+    return f'"{key}"' if key[:1].isdigit() else key
 
 
 def _written(name: str, value: float) -> str:

@@ -16,6 +16,7 @@ class Overheads:
     host_layer_s  the host's time to launch a layer without captured graphs: a pass is never faster than that
     compute       how fast the engine's products and attention run, as a factor on the calibrated kernels
     memory        the same of what streams from memory
+    launch        how long the starts of its kernels take, against those that were measured
     fusion        share of element-wise traffic that fusion and caches leave
     spill         how often over the scores of attention that is not fused cross memory, against 16 bits four times
     boundary_s    time to hand a pass from one pipeline stage to the next
@@ -33,6 +34,7 @@ class Overheads:
     host_layer_s: float = 0.0
     compute: float = 1.0
     memory: float = 1.0
+    launch: float = 1.0
     fusion: float = 0.55
     spill: float = 1.0
     boundary_s: float = 0.0

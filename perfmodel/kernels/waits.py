@@ -24,9 +24,9 @@ class Waits(NamedTuple):
         """Expected seconds."""
         return self.overhead + self.link + norm(self.compute, self.bandwidth)
 
-    def at(self, compute: Number, memory: Number) -> Waits:
-        """The same where computing runs `compute` times as fast, and memory `memory` times."""
-        return Waits(self.compute / compute, self.bandwidth / memory, self.link, self.overhead)
+    def at(self, compute: Number, memory: Number, launch: Number = 1) -> Waits:
+        """The same where computing runs `compute` times as fast, memory `memory` times, and starts take `launch`."""
+        return Waits(self.compute / compute, self.bandwidth / memory, self.link, self.overhead * launch)
 
     def part(self, share: Number) -> Waits:
         """What falls to a part of the kernel's work."""

@@ -1,0 +1,108 @@
+"""`perfmodel calibrate`: measurements → the constants of hardware files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from perfmodel.cli import options as o
+from perfmodel.errors import RequestError
+
+TABLES = "aiconfigurator"
+Source = Annotated[
+    str,
+    typer.Option(
+        "--from", help="aiconfigurator: its tables of kernels. FILE.csv: runs of whole models.", metavar="SOURCE"
+    ),
+]
+Device = Annotated[str | None, typer.Option("--device", help="Only these devices (comma list).", metavar="NAMES")]
+Kernels = Annotated[
+    str | None,
+    typer.Option(help="Only these: gemm, attention, grouped, collective, scan (comma list).", metavar="NAMES"),
+]
+Hardware = Annotated[
+    Path | None, typer.Option(help="Folder of hardware files to write to; the catalog's own by default.", metavar="DIR")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Fit and print, write nothing.")]
+
+
+def calibrate(
+    source: Source,
+    device: Device = None,
+    kernels: Kernels = None,
+    hardware: Hardware = None,
+    dry_run: DryRun = False,
+    json: o.Json = False,
+) -> None:
+    """Fit the constants of kernels to measurements and write them into hardware/. Needs perfmodel[calibrate]."""
+    if source.endswith(".csv"):
+        _runs(source, {"--device": device, "--kernels": kernels, "--hardware": hardware}, json)
+    elif source == TABLES:
+        _tables(device, kernels, None if dry_run else _folder(hardware), json)
+    else:
+        raise RequestError(f'--from takes "{TABLES}" or a file of runs, like runs.csv; got "{source[:40]}".')
+
+
+def _folder(hardware: Path | None) -> Path:
+    from perfmodel.catalog import data_folder
+
+    folder = hardware or data_folder("hardware")
+    if not folder.is_dir():
+        raise RequestError(f"--hardware: {folder} is no folder; give one that holds the files of the devices.")
+    return folder
+
+
+def _tables(device: str | None, kernels: str | None, folder: Path | None, json: bool) -> None:
+    from perfmodel.fitting.aiconfigurator import plan
+    from perfmodel.fitting.recorded import BY, Records
+
+    fits, written = _fitted(plan(device, kernels, folder), folder)
+    told = [o.dumped(_contract(fits, written))] if json else [_text(Records(BY, fits)), _end(written)]
+    print("\n".join(told))
+
+
+def _fitted(steps: list[tuple[str, str]], folder: Path | None) -> tuple[list[Any], list[Path]]:
+    """The fits of every step, each device's in its file as soon as they are done."""
+    import datetime
+
+    from perfmodel.cli.progress import passed
+    from perfmodel.fitting.aiconfigurator import SECONDS, calibrated
+
+    fits, written = [], dict[Path, None]()
+    try:
+        for found, files in calibrated(passed(steps, SECONDS), folder, datetime.date.today()):
+            fits += found
+            written |= dict.fromkeys(files)
+    except KeyboardInterrupt:
+        print(f"perfmodel: stopped. {_end(list(written))}", file=sys.stderr)
+        raise
+    return fits, list(written)
+
+
+def _end(written: list[Path]) -> str:
+    return f"Written: {', '.join(map(str, written))}." if written else "Nothing is written."
+
+
+def _contract(fits: list[Any], written: list[Path]) -> dict[str, Any]:
+    return {"fits": [fit.to_dict() for fit in fits], "written": [str(file) for file in written]}
+
+
+def _text(records: Any) -> str:
+    from perfmodel.cli.screen import bold, narrowed
+
+    table = records.table()
+    return f"{bold(table.title)}\n{narrowed(table.columns, ('version', 'points'))}"
+
+
+def _runs(file: str, others: dict[str, Any], json: bool) -> None:
+    """The constants of engines that runs of whole models tell, and their errors; nothing is written."""
+    from perfmodel.fitting.engines import fitted
+    from perfmodel.published.rows import rows_of
+
+    for flag in (flag for flag, value in others.items() if value is not None):
+        raise RequestError(f"{flag} is for kernels; what runs of whole models tell is printed, and written nowhere.")
+    fit = fitted(rows_of(file))
+    print(o.dumped(fit.to_dict()) if json else fit.text())

@@ -1,0 +1,108 @@
+"""What runs of whole models told → entries of the `calibration:` blocks that predictions read."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from perfmodel.calibration import HOSTS
+from perfmodel.catalog import load_architecture, load_gpu
+from perfmodel.engine import generations
+from perfmodel.fitting.engines import EngineFit, Scored
+from perfmodel.fitting.free import DECODE, FIXED, LINKS, link_constants, sustains
+from perfmodel.fitting.write import ALL, Fitted, architecture_file, put
+
+RUNS = "runs"
+"""Library under which stands what devices sustain, whichever engine runs."""
+FORMATS = {"bf16": "16", "fp8": "8", "fp4": "4"}
+UNSEEN = ("setting", "device", "model", "version")
+FEW = 30
+"""Rows below which the spread of all engines tells more than an engine's own."""
+KERNELS = {"overheads", "sustained", "decode", "decode-mha", "collective"}
+
+
+def write_runs(fit: EngineFit, data: str, hardware: Path, date: datetime.date) -> list[Path]:
+    """Put what the runs told into the files of architectures and devices; the files written."""
+    told = f"runs: {data}"
+    written = [put(architecture_file(hardware, ALL), list(of_all(fit, told)), KERNELS, date, ALL)]
+    for name in fit.sustained:
+        entries = list(_sustained(fit, name, "", told))
+        written.append(put(architecture_file(hardware, name), entries, {"sustained"}, date, name))
+    for device in fit.devices:
+        file = hardware / f"{device}.yaml"
+        if file.is_file():
+            architecture = load_gpu(str(file)).architecture
+            entries = list(_sustained(fit, architecture, device, told))
+            written.append(put(file, entries, {"sustained"}, date))
+    load_architecture.cache_clear()
+    return written
+
+
+def of_all(fit: EngineFit, data: str) -> Iterator[Fitted]:
+    """Overheads and attention of each engine's generation, and the links whose hosts differ."""
+    for engine, constants in fit.engines.items():
+        row = next(row for row in generations(engine.split()[0]) if row.runs == _runs(engine))
+        whole = {n: v for n, v in asdict(replace(row.overheads, **constants)).items() if v}  # type: ignore[arg-type]
+        entry = _entry(fit, engine, "overheads", "any", whole, data)
+        more = {
+            "devices": fit.devices_of[engine],
+            "models": fit.models_of[engine],
+            "spreads": dict(spreads(fit.scores, engine)),
+        }
+        yield replace(entry, more=more)
+        for cache in DECODE:
+            own = fit.attention.get(f"{engine} decode {cache}")
+            for form in ("decode", "decode-mha") if own else ():
+                yield _entry(fit, engine, form, cache, FIXED | (own or {}), data)
+    for kind, host in LINKS.items():
+        for size in host.shares:
+            if f"{kind} {size}" in fit.links:
+                flat = {f"{o}.{n}": v for o, own in fit.links.items() for n, v in own.items()}
+                entry = _entry(
+                    fit, "", "collective", f"{kind} all-reduce {size}", link_constants(kind, size, flat), data
+                )
+                yield replace(entry, library=HOSTS)
+
+
+def spreads(scores: list[Scored], engine: str) -> Iterator[tuple[str, float]]:
+    """Factors that hold 80 %, by phase and by what was not seen; of all engines where an engine has few rows."""
+    for phase in ("prefill", "decode"):
+        for unseen in UNSEEN:
+            for kind in (phase, f"{phase} under load", "end to end"):
+                found = [s for s in scores if s.unseen == unseen and s.phase == kind and s.errors.n >= FEW]
+                own = next((s for s in found if s.engine == engine), None)
+                if own is not None:
+                    break
+            else:
+                own = next(s for s in scores if s.unseen == unseen and s.phase == phase and s.engine == "all")
+            yield f"{phase} {unseen}", round(own.spread, 3)
+
+
+def _sustained(fit: EngineFit, architecture: str, device: str, data: str) -> Iterator[Fitted]:
+    flat = {f"{o}.{n}": v for table in (fit.sustained, fit.devices) for o, own in table.items() for n, v in own.items()}
+    for number_format, width in FORMATS.items():
+        if f"{architecture}.compute {width}" in flat:
+            constants = sustains(architecture, device, width, flat)
+            yield Fitted(
+                device, RUNS, "sustained", number_format, constants, data, None, fit.rows, *_errors(fit, "all")
+            )
+
+
+def _entry(fit: EngineFit, engine: str, kernel: str, key: str, constants: Mapping[str, float], data: str) -> Fitted:
+    points = fit.counts.get(engine, fit.rows)
+    errors = _errors(fit, engine or "all")
+    return Fitted("", _runs(engine) if engine else "", kernel, key, constants, data, None, points, *errors)
+
+
+def _errors(fit: EngineFit, engine: str) -> tuple[float, float]:
+    """Median and 90th percentile over the phases of rows whose setting was left out."""
+    found = [s.errors for s in fit.scores if s.unseen == "setting" and s.engine == engine]
+    total = sum(e.n for e in found) or 1
+    return sum(e.median * e.n for e in found) / total, sum(e.p90 * e.n for e in found) / total
+
+
+def _runs(engine: str) -> str:
+    name, _, generation = engine.partition(" ")
+    return f"{name} {generation or 'any'}"
