@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "plotly", "jinja2", "numpy", "transformers")
+HEAVY = ("torch", "pandas", "plotly", "jinja2", "numpy", "scipy", "transformers")
 COMMANDS = {
     "estimate": ["estimate", "-m", "llama3-70b", "-g", "h100"],
     "estimate --json": ["estimate", "-m", "llama3-70b", "-g", "h100", "--json", "--breakdown"],
@@ -16,6 +16,7 @@ COMMANDS = {
     "list --fits": ["list", "models", "--fits", "h100", "--sort", "params"],
     "explain": ["explain", "-m", "llama3-70b"],
     "validate": ["validate", "references"],
+    "validate kernels": ["validate", "kernels", "--recorded"],
     "help": ["--help"],
 }
 

@@ -25,7 +25,7 @@ KERNELS = {"overheads", "sustained", "decode", "decode-mha", "collective"}
 
 def write_runs(fit: EngineFit, data: str, hardware: Path, date: datetime.date) -> list[Path]:
     """Put what the runs told into the files of architectures and devices; the files written."""
-    told = f"runs: {data}"
+    told = f"runs of {data}"
     written = [put(architecture_file(hardware, ALL), list(of_all(fit, told)), KERNELS, date, ALL)]
     for name in fit.sustained:
         entries = list(_sustained(fit, name, "", told))
@@ -46,7 +46,7 @@ def of_all(fit: EngineFit, data: str) -> Iterator[Fitted]:
         row = next(row for row in generations(engine.split()[0]) if row.runs == _runs(engine))
         whole = {n: v for n, v in asdict(replace(row.overheads, **constants)).items() if v}  # type: ignore[arg-type]
         entry = _entry(fit, engine, "overheads", "any", whole, data)
-        more = {
+        more: dict[str, Mapping[str, float]] = {
             "devices": fit.devices_of[engine],
             "models": fit.models_of[engine],
             "spreads": dict(spreads(fit.scores, engine)),

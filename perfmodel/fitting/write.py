@@ -8,7 +8,7 @@ import re
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def put(file: Path, fits: list[Fitted], kernels: set[str], date: datetime.date, 
     new = {fit.name: _entry(fit, date) for fit in fits}
     old = _entries(stands[0]) if stands else {}
     sources = {fit.source for fit in fits}
-    gone = _replaced(file, old, kernels, sources, title) if old else set()
+    gone = _replaced(file, old, kernels, sources, title) if stands else set()
     entries = {name: new.get(name, lines) for name, lines in old.items() if name in new or name not in gone}
     _replace(file, before + _laid_out(entries | new) + after)
     return file
