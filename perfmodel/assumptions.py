@@ -7,8 +7,10 @@ from math import isfinite
 
 from perfmodel.arithmetic import Number
 from perfmodel.batching import first_step
+from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.errors import RequestError
+from perfmodel.interval import basis, spread
 from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.precision import number_format
 from perfmodel.workload import Workload
@@ -48,10 +50,9 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
     if plan.model.bidirectional:
         yield _denoising(plan, work)
     yield from _routing(plan, first_step(plan, work).tokens)
-    yield (
-        f"expected times use default efficiencies of {plan.gpu.architecture} (); the interval is meant to "
-        "hold 80 % of measurements"
-    )
+    c = Constants(plan.gpu, plan.engine)
+    prefill, decode = (spread(c, plan, phase) - 1 for phase in ("prefill", "decode"))
+    yield f"expected error: TTFT ±{prefill:.0%}, TPOT ±{decode:.0%} in 80 % of cases ({basis(plan)})"
     if price is None and plan.gpu.price:
         yield f"list price {plan.gpu.price.per_hour:g} USD per GPU-hour, seen {plan.gpu.price.date}"
 

@@ -12,7 +12,6 @@ from perfmodel.kernels.forms import FORMS
 from perfmodel.spec import Spec, nearest
 from perfmodel.units import Count
 
-
 Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 SHARES = ("compute", "memory", "share", "one_share", "two_share")
@@ -25,8 +24,8 @@ class Fit(Spec):
     """What the constants of one kernel rest on.
 
     `median` and `p90` are absolute errors, as fractions, on shapes (or runs) that the fit had not seen. Of runs of
-    whole models also: how many were of each device and each model, and `spreads`, the factors up and down that hold
-    80 % of them, by phase and by what the fit had not seen ("decode device").
+    whole models also: how many were of each device, model and version of the engine, and `spreads`, the factors up and
+    down that hold 80 % of them, by phase and by what the fit had not seen ("decode device").
     """
 
     data: str
@@ -37,6 +36,7 @@ class Fit(Spec):
     p90: Error
     devices: dict[str, int] = Field(default_factory=dict)
     models: dict[str, int] = Field(default_factory=dict)
+    versions: dict[str, int] = Field(default_factory=dict)
     spreads: dict[str, float] = Field(default_factory=dict)
 
 

@@ -24,6 +24,8 @@ NEAREST_FORMAT = {
     "fp4": ("fp8", "fp8-block"),
     "int8": ("fp8",),
     "w4": ("w8",),
+    "mxfp4": ("w4", "w8"),
+    "mxfp4-fp8": ("fp4", "fp8"),
     "w8": ("w4",),
 }
 """Formats whose kernels are most alike, for one that was measured nowhere; 16 bits after them."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from perfmodel.answer import Estimate, Range, plain
 from perfmodel.arithmetic import Number
+from perfmodel.calibrated import FACTORS, Calibration
 from perfmodel.calibration import Constants
 from perfmodel.catalog import load_architecture
 from perfmodel.expected import seconds_by_name
@@ -120,9 +121,15 @@ def gpu_dict(gpu: GPU) -> dict[str, Any]:
 
 
 def inherited(gpu: GPU) -> list[str]:
-    """Whose constants hold where a GPU has none of its own: its architecture's, if any device of it was measured, then
-    those of all devices."""
-    return [name for name in (gpu.architecture, "all devices") if load_architecture(name) is not None]
+    """Whose constants hold for kernels that were not measured on a GPU: its architecture's, if any were measured on
+    another device of it, then those of all devices."""
+    found = {name: load_architecture(name) for name in (gpu.architecture, "all devices")}
+    return [name for name, shared in found.items() if shared and any(map(holds_kernels, shared.calibration.values()))]
+
+
+def holds_kernels(block: Calibration) -> bool:
+    """Whether constants of kernels are among what a library has, and not only factors on them."""
+    return any(name not in FACTORS for name in block.kernels)
 
 
 def gpu_main_figures(gpu: GPU) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perfmodel.errors import RequestError
 from perfmodel.kernels.overheads import Overheads
@@ -25,6 +25,7 @@ class Engine:
     framework_bytes CUDA context, kernels, allocator slack
     comm_bytes      collective buffers, where there is more than one device
     graph_bytes     captured CUDA graphs; taken from the memory outside the share while they fit there
+    version         the very version that is meant, where one is ("0.7.3")
     attention       "flash", or "naive" where scores go through memory
     half_sums       whether 16-bit products are summed in 16 bits, which GeForce devices do at twice the rate
     overheads       time beyond the kernels, as far as no runs of whole models tell it (perfmodel.calibration)
@@ -44,6 +45,7 @@ class Engine:
     framework_bytes: int = GIB // 2
     comm_bytes: int = GIB // 2
     graph_bytes: int = GIB
+    version: str = ""
     attention: str = "flash"
     half_sums: bool = False
     overheads: Overheads = field(default=Overheads())
@@ -266,4 +268,4 @@ def engine(name: str, version: str = "", flavour: str = "") -> Engine:
     if digits is None:
         return same[0]
     number = tuple(int(part) for part in digits[1].split("."))
-    return next((row for row in same if row.since <= number), same[-1])
+    return replace(next((row for row in same if row.since <= number), same[-1]), version=digits[1])

@@ -30,7 +30,7 @@ L2_A_UNIT = 400e3
 """Bytes of L2 cache for each compute unit of a device whose cache is not known."""
 MOST = 0.97
 """Share of the peak that no product passes, however much power there is."""
-WEIGHT_ONLY = ("w4", "w8")
+WEIGHT_ONLY = ("w4", "w8", "mxfp4")
 """Formats of weights alone. Their tables were taken kernel by kernel; in a captured graph they start as others do."""
 WIDENED_ROWS = 32
 """Rows from which engines widen weights before the product instead of inside it."""

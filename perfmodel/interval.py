@@ -20,6 +20,7 @@ NO_RUNS = {"prefill": 1.9, "decode": 1.45}
 SETTING = {"prefill": 1.25, "decode": 1.15}
 DEVICE = {"prefill": 1.25, "decode": 1.18}
 MODEL = {"prefill": 1.2, "decode": 1.15}
+VERSION = {"prefill": 1.15, "decode": 1.12}
 INHERITED = {"device": 1.0, "architecture": 1.08, "all": 1.25}
 """Kernels of a device that nobody measured: those of its architecture, or of all devices."""
 HOSTS = 1.27
@@ -39,6 +40,8 @@ def spread(c: Constants, plan: Deployment, phase: str) -> float:
         parts.append(_beyond(fit.spreads.get(f"{phase} device", DEVICE[phase] * base), base))
     if plan.model.name not in fit.models:
         parts.append(_beyond(fit.spreads.get(f"{phase} model", MODEL[phase] * base), base))
+    if plan.engine.version and plan.engine.version not in fit.versions:
+        parts.append(_beyond(fit.spreads.get(f"{phase} version", VERSION[phase] * base), base))
     return _together(base, *parts)
 
 

@@ -44,8 +44,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(gemm, "versions", versions)
     monkeypatch.setattr(gemm, "table", lambda device, *_: ("9.9", measured(device)))
+    for module in (tables, aiconfigurator, comparison):
+        monkeypatch.setattr(module, "root", lambda: Path("nowhere"))
     for module in (aiconfigurator, comparison):
-        monkeypatch.setattr(module, "root", lambda: Path())
         monkeypatch.setattr(module, "package_version", lambda: "0")
 
 
@@ -74,7 +75,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_constants_go_into_the_files_of_their_devices(run, installed, hardware: Path) -> None:
     before = files(hardware)
-    data = json.loads(run(*CALIBRATE, *HERE, "--hardware", str(hardware), "--json").out)
+    told = run(*CALIBRATE, *HERE, "--hardware", str(hardware), "--json")
+    assert told.err == ""
+    data = json.loads(told.out)
     assert [(f["device"], f["library"], f["kernel"], f["format"]) for f in data["fits"]] == [
         ("a100", "vllm", "gemm", "bf16"), ("h100", "vllm", "gemm", "bf16"),
     ]  # fmt: skip
@@ -86,7 +89,10 @@ def test_constants_go_into_the_files_of_their_devices(run, installed, hardware: 
     } == changed
     assert {str(hardware / name) for name in changed} == set(data["written"])
     block = load_gpu(str(hardware / "h100.yaml")).calibration["vllm"].kernels
-    assert block["gemm"]["bf16"].constants == pytest.approx(TRUE, rel=0.1)
+    found = block["gemm"]["bf16"].constants
+    assert {n: found[n] for n in ("launch_s", "compute", "memory")} == pytest.approx(
+        {n: TRUE[n] for n in ("launch_s", "compute", "memory")}, rel=0.05
+    )
     assert (block["gemm"]["bf16"].fit.data, block["gemm"]["bf16"].fit.version) == ("aiconfigurator-core 0", "9.9")
     assert block["decode"] == load_gpu("h100").calibration["vllm"].kernels["decode"]
 
@@ -179,7 +185,7 @@ def test_shipped_constants_stand_beside_what_fits_recorded_and_the_roofline(run,
 def test_rows_are_those_that_no_scored_fit_had_seen(run, installed) -> None:
     data = json.loads(run("validate", "kernels", "--device", "h100", "--json").out)
     frame = measured("h100_sxm")
-    kept = held_out(list(zip(frame["n"], frame["k"], strict=True)))
+    kept = held_out(list(zip(frame["n"].to_numpy(), frame["k"].to_numpy(), strict=True)))
     assert 0 < data["overall"]["n"] <= kept.sum()
 
 
@@ -267,10 +273,11 @@ def test_show_has_a_line_for_every_measured_kernel(run) -> None:
 @pytest.mark.parametrize(("name", "sources"), [("rtx-4090", ["Ada", "all devices"]), ("mi300x", ["all devices"])])
 def test_show_says_whose_constants_hold(run, name: str, sources: list[str]) -> None:
     data = json.loads(run("show", name, "--json").out)
-    assert (data["calibration"], data["inherits"]) == ({}, sources)
+    assert data["inherits"] == sources
+    assert "gemm" not in str(data["calibration"])
     text = " ".join(run("show", name).out.split())
     assert "no kernel was measured on this device: constants come from" in text
-    assert text.endswith("from all devices")
+    assert "from all devices" in text
 
 
 def test_show_json_has_every_constant(run) -> None:

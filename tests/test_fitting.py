@@ -240,6 +240,19 @@ def test_a_layout_that_lines_cannot_follow_is_an_error(hardware: Path) -> None:
     assert file.read_text(encoding="utf-8") == text
 
 
+def test_sources_of_two_versions_are_one_word(hardware: Path) -> None:
+    write([fit("h100", data="tables 1.0")], hardware, TODAY)
+    write([fit("h200", data="tables 2.0")], hardware, TODAY)
+    assert entry(hardware / "architectures" / "hopper.yaml").fit.data == "tables 1.0, tables 2.0"
+
+
+def test_nothing_is_written_that_could_not_be_read(hardware: Path) -> None:
+    before = (hardware / "h100.yaml").read_bytes()
+    with pytest.raises(SpecError, match="median"):
+        write([fit("h100", median=float("nan"))], hardware, TODAY)
+    assert (hardware / "h100.yaml").read_bytes() == before
+
+
 def test_a_device_without_a_file_is_an_error(hardware: Path) -> None:
     with pytest.raises(RequestError, match=r"l40s\.yaml is not there"):
         write([fit("l40s")], hardware, TODAY)

@@ -24,7 +24,8 @@ Kernels = Annotated[
     typer.Option(help="Only these: gemm, attention, grouped, collective, scan (comma list).", metavar="NAMES"),
 ]
 Hardware = Annotated[
-    Path | None, typer.Option(help="Folder of hardware files to write to; the catalog's own by default.", metavar="DIR")
+    Path | None,
+    typer.Option(help="Folder of hardware files to write to; for kernels the catalog's own by default.", metavar="DIR"),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Fit and print, write nothing.")]
 
@@ -39,7 +40,7 @@ def calibrate(
 ) -> None:
     """Fit the constants of kernels to measurements and write them into hardware/. Needs perfmodel[calibrate]."""
     if source.endswith(".csv"):
-        _runs(source, {"--device": device, "--kernels": kernels, "--hardware": hardware}, json)
+        _runs(source, {"--device": device, "--kernels": kernels}, hardware, dry_run, json)
     elif source == TABLES:
         _tables(device, kernels, None if dry_run else _folder(hardware), json)
     else:
@@ -97,12 +98,23 @@ def _text(records: Any) -> str:
     return f"{bold(table.title)}\n{narrowed(table.columns, ('version', 'points'))}"
 
 
-def _runs(file: str, others: dict[str, Any], json: bool) -> None:
-    """The constants of engines that runs of whole models tell, and their errors; nothing is written."""
+def _runs(file: str, others: dict[str, Any], hardware: Path | None, dry_run: bool, json: bool) -> None:
+    """The constants of engines that runs of whole models tell, and their errors; written where a folder is given."""
     from perfmodel.fitting.engines import fitted
     from perfmodel.published.rows import rows_of
 
     for flag in (flag for flag, value in others.items() if value is not None):
-        raise RequestError(f"{flag} is for kernels; what runs of whole models tell is printed, and written nowhere.")
+        raise RequestError(f"{flag} is for kernels; runs of whole models are fitted together.")
+    folder = None if hardware is None or dry_run else _folder(hardware)
     fit = fitted(rows_of(file))
-    print(o.dumped(fit.to_dict()) if json else fit.text())
+    written = [] if folder is None else _written(fit, file, folder)
+    told = fit.to_dict() | {"written": list(map(str, written))}
+    print(o.dumped(told) if json else f"{fit.text()}\n\n{_end(written)}")
+
+
+def _written(fit: Any, file: str, folder: Path) -> list[Path]:
+    import datetime
+
+    from perfmodel.fitting.kept import write_runs
+
+    return write_runs(fit, Path(file).name, folder, datetime.date.today())

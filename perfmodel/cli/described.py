@@ -6,7 +6,7 @@ from typing import Any
 
 from perfmodel.calibrated import Calibration, Kernel
 from perfmodel.cli.screen import bold, width, wrapped
-from perfmodel.contract import gpu_figures, inherited, model_figures
+from perfmodel.contract import gpu_figures, holds_kernels, inherited, model_figures
 from perfmodel.gpu import GPU
 from perfmodel.model import Model
 from perfmodel.order import LETTERS
@@ -126,10 +126,12 @@ def _calibration(gpu: GPU) -> list[str]:
     """A line for every kernel and format that was measured on the GPU, and what holds for all others."""
     sources = [name if name == "all devices" else f"other {name} devices" for name in inherited(gpu)]
     from_others = f"from {', then from '.join(sources)}"
-    if not gpu.calibration:
-        return [wrapped("Calibration", f"no kernel was measured on this device: constants come {from_others}")]
-    told = "constants of measured kernels, with the median and 90th percentile of their errors on shapes not fitted"
-    lines = [wrapped("Calibration", f"{told}; what is missing comes {from_others}")]
+    if not any(map(holds_kernels, gpu.calibration.values())):
+        told = f"no kernel was measured on this device: constants come {from_others}"
+    else:
+        told = "constants of measured kernels, with the median and 90th percentile of their errors on shapes not fitted"
+        told += f"; what is missing comes {from_others}"
+    lines = [wrapped("Calibration", told)]
     for library, block in gpu.calibration.items():
         lines += [bold(library), *_kernels(block)]
     return lines

@@ -80,6 +80,7 @@ class EngineFit:
     counts: dict[str, int]
     devices_of: dict[str, dict[str, int]]
     models_of: dict[str, dict[str, int]]
+    versions_of: dict[str, dict[str, int]]
     left_out: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,6 +118,7 @@ def fitted(rows: Iterable[Row], jobs: int = 1) -> EngineFit:
         dict(Counter(engines)),
         _counted(groups, lambda plan: plan.gpu.name),
         _counted(groups, lambda plan: plan.model.name),
+        _counted(groups, lambda plan: plan.engine.version),
         dict(left_out.most_common()),
     )
 

@@ -49,6 +49,7 @@ def of_all(fit: EngineFit, data: str) -> Iterator[Fitted]:
         more: dict[str, Mapping[str, float]] = {
             "devices": fit.devices_of[engine],
             "models": fit.models_of[engine],
+            "versions": {name: n for name, n in fit.versions_of[engine].items() if name},
             "spreads": dict(spreads(fit.scores, engine)),
         }
         yield replace(entry, more=more)
@@ -70,7 +71,8 @@ def spreads(scores: list[Scored], engine: str) -> Iterator[tuple[str, float]]:
     """Factors that hold 80 %, by phase and by what was not seen; of all engines where an engine has few rows."""
     for phase in ("prefill", "decode"):
         for unseen in UNSEEN:
-            for kind in (phase, f"{phase} under load", "end to end"):
+            # a time to first token under load is the arrivals' more than the engine's: it tells nothing of a batch
+            for kind in (phase, "end to end", *(("decode under load",) if phase == "decode" else ())):
                 found = [s for s in scores if s.unseen == unseen and s.phase == kind and s.errors.n >= FEW]
                 own = next((s for s in found if s.engine == engine), None)
                 if own is not None:

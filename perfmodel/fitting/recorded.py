@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from perfmodel.calibrated import FACTORS
 from perfmodel.catalog import load_gpu, names
 from perfmodel.errors import RequestError
 from perfmodel.fitting.write import Fitted, told
@@ -16,10 +17,9 @@ from perfmodel.table import Table, flush_right, percent
 
 BY = ("device", "library", "kernel", "format")
 ATTENTION = ("prefill", "decode", "decode-mha", "mla-prefill", "mla-decode", "mla-product")
-NO_KERNELS = ("sustained", "overheads")
 KERNELS = {
     "attention": ATTENTION,
-    **{form: (form,) for form in FORMS if form not in NO_KERNELS},
+    **{form: (form,) for form in FORMS if form not in FACTORS},
 }
 """What a kernel may be called, and the forms that it means."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ import numpy as np
 from perfmodel.deployment import Deployment
 from perfmodel.errors import PerfModelError
 from perfmodel.fitting.silicon import unasked
-from perfmodel.latency import Time
 from perfmodel.memory import memory
-from perfmodel.published.loaded import ClosedLoop, sequences_held
+from perfmodel.published.loaded import ClosedLoop, Serving, sequences_held
 from perfmodel.published.names import Unscored
-from perfmodel.published.predictions import _FIGURES, LOADED, _answers, _batches
+from perfmodel.published.predictions import FIGURES, LOADED, answered, batches
 from perfmodel.published.questions import Plans, Question, question
 from perfmodel.published.rows import Row
 from perfmodel.workload import Workload
@@ -41,7 +39,7 @@ class Group:
     def of(cls, asked: list[Question]) -> Group:
         plan, loaded = asked[0].plan, asked[0].mode in LOADED
         prompts, outputs = (np.array([float(getattr(q, name)) for q in asked]) for name in ("prompt", "output"))
-        work = Workload(prompts, outputs, _batches(plan, asked))
+        work = Workload(prompts, outputs, batches(plan, asked))
         return cls(plan, tuple(asked), arrivals(asked[0]), work, sequences_held(plan, work) if loaded else None)
 
     @property
@@ -99,35 +97,11 @@ def phase(q: Question) -> str:
     return kinds.get(q.figure, "end to end") + " under load" * (q.mode in LOADED)
 
 
-@dataclass(frozen=True)
-class Loop(ClosedLoop):
-    """A server kept busy, with the constants of its engine and arrivals, and what its memory holds known."""
-
-    held: Any
-    serving: Mapping[str, float]
-
-    @cached_property
-    def running(self) -> Any:
-        return np.minimum(self.work.batch, np.maximum(self.held, 1))
-
-    @cached_property
-    def tpot(self) -> Time:
-        others = self.serving["interrupted"] * (self.running - 1) / self.work.output
-        return self._step.plus(self._prefill.times(others))
-
-    @cached_property
-    def _first(self) -> Time:
-        c = self.serving
-        spent = self._prefill.times(c["alone"] + c["shared"] * (self.running - 1) ** c["power"])
-        together = spent.plus(self._step.times(c["steps"]))
-        return replace(together, expected=together.expected + c["start_s"])
-
-
 def expected(group: Group, plan: Deployment, serving: Mapping[str, float]) -> Any:
     """What perfmodel expects of each question of a group, of `plan` in place of its own."""
     if not group.arrivals:
-        return np.array([p.expected for p in _answers([q._replace(plan=plan) for q in group.asked])])
-    loop = Loop(plan, group.work, group.held, serving)
+        return np.array([p.expected for p in answered([q._replace(plan=plan) for q in group.asked])])
+    loop = ClosedLoop(plan, group.work, group.held, Serving(**serving))
     figures = {q.figure for q in group.asked}
-    found = {f: np.broadcast_to(_FIGURES[f](plan, group.work, loop)[0], group.work.prompt.shape) for f in figures}
+    found = {f: np.broadcast_to(FIGURES[f](plan, group.work, loop)[0], group.work.prompt.shape) for f in figures}
     return np.array([found[q.figure][i] * q.scale for i, q in enumerate(group.asked)])

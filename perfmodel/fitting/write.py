@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import statistics
@@ -172,7 +173,7 @@ def put(file: Path, fits: list[Fitted], kernels: set[str], date: datetime.date, 
     sources = {fit.source for fit in fits}
     gone = _replaced(file, old, kernels, sources, title) if stands else set()
     entries = {name: new.get(name, lines) for name, lines in old.items() if name in new or name not in gone}
-    _replace(file, before + _laid_out(entries | new) + after)
+    _replace(file, before + _laid_out(entries | new) + after, Architecture if title else GPU)
     return file
 
 
@@ -241,7 +242,7 @@ def _laid_out(entries: Mapping[Name, list[str]]) -> str:
 def _entry(fit: Fitted, date: datetime.date) -> list[str]:
     constants = ", ".join(f"{name}: {_written(name, value)}" for name, value in fit.constants.items())
     version = [f'version: "{fit.version}"'] if fit.version else []
-    rests = [f"data: {fit.data}", *version, f"date: {date.isoformat()}", f"points: {fit.points}"]
+    rests = [f"data: {_quoted(fit.data)}", *version, f"date: {date.isoformat()}", f"points: {fit.points}"]
     rests += [f"median: {fit.median:.4f}", f"p90: {fit.p90:.4f}"]
     for name, counts in fit.more.items():
         rests.append(f"{name}: {{{', '.join(f'{_quoted(key)}: {value:.5g}' for key, value in counts.items())}}}")
@@ -252,9 +253,10 @@ def _entry(fit: Fitted, date: datetime.date) -> list[str]:
     ]
 
 
-def _quoted(key: str) -> str:
-    """A key that YAML might read as a number, in quotes."""
-    return f'"{key}"' if key[:1].isdigit() else key
+def _quoted(word: str) -> str:
+    """A word in quotes, where YAML might read something else."""
+    plain = re.fullmatch(r"[A-Za-z][\w .+-]*", word)
+    return word if plain else json.dumps(word, ensure_ascii=False)
 
 
 def _written(name: str, value: float) -> str:
@@ -264,13 +266,14 @@ def _written(name: str, value: float) -> str:
     return (mantissa if "." in mantissa else f"{mantissa}.0") + e + exponent
 
 
-def _replace(file: Path, text: str) -> None:
-    """Write all of it or nothing."""
+def _replace(file: Path, text: str, kind: type[Architecture | GPU]) -> None:
+    """Write all of it or nothing, and nothing that could not be read."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             out.write(text)
+        checked(kind, read_yaml(Path(name)), file.name)
         Path(name).chmod(0o644)
         Path(name).replace(file)
     except BaseException:

@@ -31,9 +31,7 @@ class Comparison:
         start = f"{whole.n:,} rows of {Path(self.file).name}, {whole.scored:,} of them predicted"
         if whole.median_ape is None:
             return start
-        return (
-            f"{start}: median error {percent(whole.median_ape)}, {percent(whole.coverage80)} in their 80 % interval"
-        )
+        return f"{start}: median error {percent(whole.median_ape)}, {percent(whole.coverage80)} in their 80 % interval"
 
     def left_out(self) -> list[str]:
         """What the choice of modes and qualities left out, and how to have it."""

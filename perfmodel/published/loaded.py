@@ -3,14 +3,11 @@
 A first form until serving is modelled. c requests are always in flight (a closed loop); prefills of the others
 interrupt a decode, and a new prompt shares the device with decodes:
 
-    tpot = t_dec(c, S + T/2) + φ·(c − 1)·t_pre/T
-    ttft = t_pre·(0.82 + 0.63·(c − 1)^0.82) + 0.18·t_dec
+    tpot = t_dec(c, S + T/2) + interrupted·(c − 1)·t_pre/T
+    ttft = start + t_pre·(alone + shared·(c − 1)^power) + steps·t_dec
     throughput = c·T/(ttft + (T − 1)·tpot)
 
-t_pre is the prefill of one prompt alone. The constants are fitted to GenAI-Perf sweeps of NVIDIA NIM with Llama 3
-8B and 70B (H100, A100, L40S; TensorRT-LLM of 2024): the form gets time between tokens and throughput at 5 to 6 %
-in the median, time to first token, which is a property of the arrival protocol, at 14 %. φ = 0.9 is what serving runs
-of vLLM and TensorRT-LLM on H100 to B200 give.
+t_pre is the prefill of one prompt alone.
 """
 
 from __future__ import annotations
@@ -26,10 +23,42 @@ from perfmodel.latency import Time, decode_time, prefill_time
 from perfmodel.memory import memory
 from perfmodel.workload import Workload
 
-INTERRUPTED = 0.9
-"""φ, the part of the other requests' prefills that falls into one's own decode."""
-ALONE, SHARED, POWER, STEPS = 0.82, 0.63, 0.82, 0.18
-"""Of the time to first token: prefills of one's own, of the others', its growth with them, and decode steps."""
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What requests of one engine do to each other.
+
+    interrupted  part of the other requests' prefills that falls into one's own decode
+    alone        prefills of its own that a first token takes
+    shared       of the others', with its growth by their number to the power of `power`
+    steps        decode steps that it waits for
+    start_s      a request's way in
+    """
+
+    interrupted: float
+    alone: float
+    shared: float
+    power: float
+    steps: float
+    start_s: float
+
+
+# engine → constants of requests of fixed lengths. TensorRT-LLM of 2024: GenAI-Perf sweeps of NVIDIA NIM with Llama 3 8B
+# and 70B on H100, A100, L40S (345 runs). The others: 640 runs of aiconfigurator-core 0.12.0 on H100 to GB300, fitted
+# 2026-11-21 (perfmodel.fitting.engines): time per token 6 to 9 % in the median, time to first token 12 to 24 %.
+SERVING = {
+    "trtllm 0+": Serving(0.9, 0.82, 0.63, 0.82, 0.18, 0.0),
+    "trtllm": Serving(1.04, 1.41, 0.16, 0.85, 0.53, 86e-3),
+    "vllm": Serving(1.09, 1.32, 0.19, 0.83, 0.51, 20e-3),
+    "sglang": Serving(0.62, 1.28, 0.99, 0.84, 0.52, 14e-3),
+}
+
+
+def serving_of(plan: Deployment) -> Serving:
+    """The constants of the engine's generation, of the engine, or of vLLM."""
+    return SERVING.get(plan.engine.runs) or SERVING.get(plan.engine.name) or SERVING["vllm"]
+
+
 IN_FLIGHT = 8192
 """Most tokens of a pass of a server that batches in flight, whatever its engine would take of a batch at once."""
 SATURATED = 256
@@ -38,14 +67,24 @@ SATURATED = 256
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """`work.batch` requests always in flight, as many of them at work as memory holds; the others wait."""
+    """`work.batch` requests always in flight, as many of them at work as memory holds; the others wait.
+
+    `held` is how many it holds, and `serving` the constants, where they are known.
+    """
 
     plan: Deployment
     work: Workload
+    held: Number | None = None
+    serving: Serving | None = None
 
     @cached_property
     def running(self) -> Number:
-        return minimum(self.work.batch, maximum(sequences_held(self.plan, self.work), 1))
+        held = sequences_held(self.plan, self.work) if self.held is None else self.held
+        return minimum(self.work.batch, maximum(held, 1))
+
+    @cached_property
+    def _serving(self) -> Serving:
+        return self.serving or serving_of(self.plan)
 
     @cached_property
     def _prefill(self) -> Time:
@@ -58,12 +97,15 @@ class ClosedLoop:
 
     @cached_property
     def tpot(self) -> Time:
-        return self._step.plus(self._prefill.times(INTERRUPTED * (self.running - 1) / self.work.output))
+        return self._step.plus(self._prefill.times(self._serving.interrupted * (self.running - 1) / self.work.output))
 
     @cached_property
     def _first(self) -> Time:
         """Time to first token of a request that need not wait."""
-        return self._prefill.times(ALONE + SHARED * (self.running - 1) ** POWER).plus(self._step.times(STEPS))
+        c = self._serving
+        spent = self._prefill.times(c.alone + c.shared * (self.running - 1) ** c.power)
+        together = spent.plus(self._step.times(c.steps))
+        return replace(together, expected=together.expected + c.start_s, overhead=together.overhead + c.start_s)
 
     @cached_property
     def _service(self) -> Time:

@@ -52,7 +52,7 @@ def predictions(rows: list[Row]) -> list[Prediction]:
             continue
         groups.setdefault((id(asked.plan), asked.mode in LOADED), []).append((i, asked))
     for members in groups.values():
-        answers = _answers([asked for _, asked in members])
+        answers = answered([asked for _, asked in members])
         found.update({i: answer for (i, _), answer in zip(members, answers, strict=True)})
     return [found[i] for i in range(len(rows))]
 
@@ -61,17 +61,17 @@ LOADED = ("concurrency", "offline_throughput")
 """Modes in which requests come and go; in the others a batch starts and ends together."""
 
 
-def _answers(asked: list[Question]) -> list[Prediction]:
+def answered(asked: list[Question]) -> list[Prediction]:
     """The predictions of questions to one deployment in one kind of mode."""
     first = asked[0]
     try:
         work = Workload(
             np.array([float(q.prompt) for q in asked]),
             np.array([float(q.output) for q in asked]),
-            _batches(first.plan, asked),
+            batches(first.plan, asked),
         )
         times: _Times = ClosedLoop(first.plan, work) if first.mode in LOADED else Static(first.plan, work)
-        ends = {name: _FIGURES[name](first.plan, work, times) for name in {q.figure for q in asked}}
+        ends = {name: FIGURES[name](first.plan, work, times) for name in {q.figure for q in asked}}
     except PerfModelError as error:
         return [Prediction(q.row, reason=str(error)) for q in asked]
     wide = {name: [np.broadcast_to(end, work.prompt.shape) for end in three] for name, three in ends.items()}
@@ -84,7 +84,7 @@ def _answer(q: Question, expected: float, low: float, high: float) -> Prediction
     return Prediction(q.row, expected, low, high)
 
 
-def _batches(plan: Deployment, asked: list[Question]) -> Any:
+def batches(plan: Deployment, asked: list[Question]) -> Any:
     """Sequences at once; what memory holds where a saturated server's batch is not stated."""
     batches = np.array([float(q.batch or 0) for q in asked])
     if batches.all():
@@ -152,7 +152,7 @@ def _peak_memory(plan: Deployment, work: Workload, times: _Times) -> Ends:
     return size, size / SPREAD, size * SPREAD
 
 
-_FIGURES = {
+FIGURES = {
     "ttft": lambda plan, work, times: _seconds(times.ttft),
     "tpot": lambda plan, work, times: _seconds(times.tpot),
     "e2e": lambda plan, work, times: _seconds(times.e2e),
