@@ -11,6 +11,7 @@ from math import exp, log, sqrt
 
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
+from perfmodel.model import Model
 
 PHASES = ("prefill", "decode")
 
@@ -29,20 +30,26 @@ HOSTS = 1.27
 
 def spread(c: Constants, plan: Deployment, phase: str) -> float:
     """The factor up and down that holds 80 % of measurements of a phase ("prefill" or "decode")."""
-    parts = [INHERITED[c.found("gemm", "bf16").origin.level]]
+    inherited = INHERITED[c.found("gemm", "bf16").origin.level]
+    parts = []
     if plan.tp > 1 and (link := plan.gpu.link(plan.tp)) is not None and link.name.startswith("PCIe"):
         parts.append(HOSTS)
     if c.runs is None:
-        return _together(NO_RUNS[phase], *parts)
+        return _together(NO_RUNS[phase], inherited, *parts)
     fit = c.runs.origin.fit
     base = fit.spreads.get(f"{phase} setting", SETTING[phase])
     if plan.gpu.name not in fit.devices:
-        parts.append(_beyond(fit.spreads.get(f"{phase} device", DEVICE[phase] * base), base))
-    if plan.model.name not in fit.models:
+        parts += [inherited, _beyond(fit.spreads.get(f"{phase} device", DEVICE[phase] * base), base)]
+    if size_of(plan.model) not in fit.models:
         parts.append(_beyond(fit.spreads.get(f"{phase} model", MODEL[phase] * base), base))
     if plan.engine.version and plan.engine.version not in fit.versions:
         parts.append(_beyond(fit.spreads.get(f"{phase} version", VERSION[phase] * base), base))
     return _together(base, *parts)
+
+
+def size_of(model: Model) -> str:
+    """What tells whether a model like it was measured: its layers and its width, as "80 x 8192"."""
+    return f"{model.layers} x {model.hidden_size}"
 
 
 def basis(plan: Deployment) -> str:
@@ -54,9 +61,9 @@ def basis(plan: Deployment) -> str:
     if c.runs is None:
         return f"no measurements of {title}; kernels {where[kernels.level]}"
     fit = c.runs.origin.fit
-    here, same = fit.devices.get(plan.gpu.name, 0), fit.models.get(plan.model.name, 0)
+    here, same = fit.devices.get(plan.gpu.name, 0), fit.models.get(size_of(plan.model), 0)
     told = f"{here:,} of them on {plan.gpu.name}" if here else f"none on {plan.gpu.name}"
-    model = "" if same else f", none of {plan.model.name}"
+    model = "" if same else f", none of a model like {plan.model.name}"
     return f"{fit.points:,} measurements of {title}, {told}{model}; kernels {where[kernels.level]}"
 
 

@@ -244,7 +244,8 @@ def test_recorded_errors_of_a_group_are_means_over_its_tables(run) -> None:
         (("--by", "devices"), 'no column called "devices"; did you mean "device"?'),
         (("--device", "h10"), "Did you mean h100?"),
         (("--recorded", "--left-out"), "--left-out needs the tables"),
-        (("--recorded", "--device", "rtx-4090"), "No measured kernel is left by --device rtx-4090"),
+        (("--recorded", "--device", "rtx-4090"), "No measured kernel is like that"),
+        (("--recorded", "--format", "bf61"), 'no format is called "bf61"; did you mean "bf16"?'),
         (("--recorded", "--kernel", "gem"), 'did you mean "gemm"?'),
     ],
 )

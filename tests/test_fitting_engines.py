@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perfmodel.fitting import engines, silicon
+from perfmodel.fitting import engines, free, silicon
 from perfmodel.fitting.engines import EngineFit, fitted, problem
 from perfmodel.fitting.joint import Free, Joint
 from perfmodel.fitting.runs import groups_of, phase

@@ -16,6 +16,9 @@ Kernel = Annotated[
     str | None, typer.Option("--kernel", help="Only these kernels, such as gemm,decode (comma list).", metavar="NAMES")
 ]
 Device = Annotated[str | None, typer.Option("--device", help="Only these devices (comma list).", metavar="NAMES")]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Only these formats, such as bf16,fp8 (comma list).", metavar="NAMES")
+]
 LeftOut = Annotated[
     bool, typer.Option("--left-out", help="Also what a device would get if nobody had measured it, or its family.")
 ]
@@ -27,6 +30,7 @@ Recorded = Annotated[
 def kernels(
     by: By = None,
     kernel: Kernel = None,
+    number_format: Format = None,
     device: Device = None,
     left_out: LeftOut = False,
     recorded: Recorded = False,
@@ -37,21 +41,22 @@ def kernels(
     o.take_up(path)
     if recorded and left_out:
         raise RequestError("--left-out needs the tables, which --recorded does without; give one of the two.")
-    run = _recorded(device, kernel, by) if recorded else _compared(device, kernel, by, left_out)
+    asked = (device, kernel, number_format, by)
+    run = _recorded(*asked) if recorded else _compared(*asked, left_out)
     print(o.dumped(run.to_dict()) if json else _screen(run))
 
 
-def _recorded(device: str | None, kernel: str | None, by: str | None) -> Any:
+def _recorded(*asked: str | None) -> Any:
     from perfmodel.fitting.recorded import recorded
 
-    return recorded(device, kernel, by)
+    return recorded(*asked)
 
 
-def _compared(device: str | None, kernel: str | None, by: str | None, left_out: bool) -> Any:
+def _compared(device: str | None, kernel: str | None, formats: str | None, by: str | None, left_out: bool) -> Any:
     from perfmodel.cli.progress import passed
     from perfmodel.fitting.comparison import SECONDS, compared, plan
 
-    return compared(passed(plan(device, kernel, by), SECONDS), kernel, by, left_out)
+    return compared(passed(plan(device, kernel, by), SECONDS), kernel, formats, by, left_out)
 
 
 def _screen(run: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from perfmodel.catalog import load_gpu
 from perfmodel.fitting import aiconfigurator
 from perfmodel.fitting.fit import Case, Errors
-from perfmodel.fitting.recorded import Tables, columns, forms_of, grouped
+from perfmodel.fitting.recorded import Tables, columns, forms_of, grouped, in_formats
 from perfmodel.fitting.tables import DEVICES, PACKAGE, package_version, root
 from perfmodel.fitting.write import Fitted, Name, means, told
 from perfmodel.table import Table, flush_right, percent
@@ -148,13 +148,15 @@ def plan(devices: str | None, kernels: str | None, by: str | None = None) -> lis
     return [(device, kernel) for device in aiconfigurator.devices(devices) for kernel in chosen]
 
 
-def compared(steps: Iterable[tuple[str, str]], kernels: str | None, by: str | None, left_out: bool) -> Comparison:
+def compared(
+    steps: Iterable[tuple[str, str]], kernels: str | None, formats: str | None, by: str | None, left_out: bool
+) -> Comparison:
     """The comparison of the steps of a plan, taken one by one."""
     names, forms, known = columns(by or BY), forms_of(kernels), Shipped()
     held = [
         _held(device, case, known, left_out) for device, name in steps for case in aiconfigurator.cases(device, name)
     ]
-    return Comparison(names, left_out, [h for h in held if h.kernel in forms and len(h.roofline)])
+    return Comparison(names, left_out, in_formats([h for h in held if h.kernel in forms and len(h.roofline)], formats))
 
 
 class Shipped:

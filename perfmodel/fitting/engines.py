@@ -33,6 +33,7 @@ from perfmodel.fitting.free import (
 )
 from perfmodel.fitting.joint import Free, Joint, Optimum
 from perfmodel.fitting.runs import Group, expected, groups_of, phase, setting
+from perfmodel.interval import size_of
 from perfmodel.published.predictions import LOADED
 from perfmodel.published.questions import Question
 from perfmodel.published.rows import Row
@@ -117,7 +118,7 @@ def fitted(rows: Iterable[Row], jobs: int = 1) -> EngineFit:
         len(asked),
         dict(Counter(engines)),
         _counted(groups, lambda plan: plan.gpu.name),
-        _counted(groups, lambda plan: plan.model.name),
+        _counted(groups, lambda plan: size_of(plan.model)),
         _counted(groups, lambda plan: plan.engine.version),
         dict(left_out.most_common()),
     )

@@ -18,8 +18,8 @@ RUNS = "runs"
 """Library under which stands what devices sustain, whichever engine runs."""
 FORMATS = {"bf16": "16", "fp8": "8", "fp4": "4"}
 UNSEEN = ("setting", "device", "model", "version")
-FEW = 30
-"""Rows below which the spread of all engines tells more than an engine's own."""
+FEW, NEXT_TO_NONE = 30, 5
+"""Rows below which an engine's own do not tell its spread alone, and at all."""
 KERNELS = {"overheads", "sustained", "decode", "decode-mha", "collective"}
 
 
@@ -68,18 +68,24 @@ def of_all(fit: EngineFit, data: str) -> Iterator[Fitted]:
 
 
 def spreads(scores: list[Scored], engine: str) -> Iterator[tuple[str, float]]:
-    """Factors that hold 80 %, by phase and by what was not seen; of all engines where an engine has few rows."""
+    """Factors that hold 80 %, by phase and by what was not seen.
+
+    Where an engine has few rows, never less than what all engines show; where it has next to none, what engines show
+    that were left out of the fit.
+    """
     for phase in ("prefill", "decode"):
+        # a time to first token under load is the arrivals' more than the engine's: it tells nothing of a batch
+        kinds = (phase, "end to end", *(("decode under load",) if phase == "decode" else ()))
         for unseen in UNSEEN:
-            # a time to first token under load is the arrivals' more than the engine's: it tells nothing of a batch
-            for kind in (phase, "end to end", *(("decode under load",) if phase == "decode" else ())):
-                found = [s for s in scores if s.unseen == unseen and s.phase == kind and s.errors.n >= FEW]
-                own = next((s for s in found if s.engine == engine), None)
-                if own is not None:
-                    break
+            told = [s for kind in kinds for s in scores if (s.unseen, s.phase) == (unseen, kind)]
+            own = max((s for s in told if s.engine == engine), key=lambda s: min(s.errors.n, FEW), default=None)
+            everyone = next(s.spread for s in told if s.engine == "all" and s.phase == phase)
+            if own is None or own.errors.n < NEXT_TO_NONE:
+                strange = (s for s in scores if (s.unseen, s.phase, s.engine) == ("engine", phase, "all"))
+                spread = max(everyone, next(strange).spread)
             else:
-                own = next(s for s in scores if s.unseen == unseen and s.phase == phase and s.engine == "all")
-            yield f"{phase} {unseen}", round(own.spread, 3)
+                spread = own.spread if own.errors.n >= FEW else max(own.spread, everyone)
+            yield f"{phase} {unseen}", round(spread, 3)
 
 
 def _sustained(fit: EngineFit, architecture: str, device: str, data: str) -> Iterator[Fitted]:

@@ -77,16 +77,24 @@ class Records:
         return Table(columns, "Errors on shapes that the fit had not seen, as hardware files record them")
 
 
-def recorded(devices: str | None = None, kernels: str | None = None, by: str | None = None) -> Records:
-    """The fits of kernels in the catalog's files: of the devices and kernels of comma lists, or all."""
+def recorded(
+    devices: str | None = None, kernels: str | None = None, formats: str | None = None, by: str | None = None
+) -> Records:
+    """The fits of kernels in the catalog's files: of the devices, kernels and formats of comma lists, or all."""
+    names_, forms = columns(by or ",".join(BY)), forms_of(kernels)
     wanted = [load_gpu(word.strip()) for word in devices.split(",")] if devices else map(load_gpu, names("gpu"))
-    held = (gpu for gpu in wanted if gpu.calibration)
-    forms = forms_of(kernels)
-    found = [fit for gpu in held for fit in told(gpu) if fit.kernel in forms]
+    held = [fit for gpu in wanted if gpu.calibration for fit in told(gpu) if fit.kernel in forms]
+    return Records(names_, in_formats(held, formats))
+
+
+def in_formats(held: list[Any], formats: str | None) -> list[Any]:
+    """Those of the formats of a comma list; RequestError where none is left."""
+    keys = dict.fromkeys(fit.key for fit in held)
+    chosen = [_known(word.strip(), keys, "--format: no format is") for word in formats.split(",")] if formats else keys
+    found = [fit for fit in held if fit.key in chosen]
     if not found:
-        asked = " ".join(f"{flag} {words}" for flag, words in (("--device", devices), ("--kernel", kernels)) if words)
-        raise RequestError(f'No measured kernel is left by {asked}; "perfmodel show" tells what a device inherits.')
-    return Records(columns(by or ",".join(BY)), found)
+        raise RequestError('No measured kernel is like that; "perfmodel show" tells what a device inherits.')
+    return found
 
 
 def columns(words: str) -> tuple[str, ...]:
