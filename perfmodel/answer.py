@@ -12,6 +12,7 @@ from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import ATTENTIONS, Deployment, precision_for
+from perfmodel.engine import FLAVOURS
 from perfmodel.engine import engine as engine_named
 from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.forward import forward
@@ -232,7 +233,7 @@ def estimate(
         model,
         gpu,
         precision_for(gpu, weights, kv, activations, model.quantization),
-        _engine(engine, memory_share),
+        _engine(engine, gpu, memory_share),
         attention=_attention(attention),
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
@@ -281,10 +282,14 @@ def _workload(model: Model, prompt: Any, output: Any, batch: Any, steps: Any, bl
     )
 
 
-def _engine(name: str, share: float | None) -> Any:
+def _engine(name: str, gpu: GPU, share: float | None) -> Any:
+    """The engine as it runs on `gpu`; "vllm@0.7.3" is that version of it."""
     from dataclasses import replace
 
-    found = engine_named(name)
+    plain, _, version = name.partition("@")
+    if "@" in name and not version[:1].isdigit():
+        raise RequestError(f'--engine {name}: a version is a number, as in "{plain}@0.7.3".')
+    found = engine_named(plain, version, FLAVOURS.get(gpu.vendor, ""))
     if share is None:
         return found
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:

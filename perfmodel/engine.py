@@ -197,6 +197,17 @@ _ROWS = (
         source="llama.cpp defaults: n_ubatch 512, a cache of n_ctx tokens",
     ),
     Engine(
+        "mlx",
+        title="MLX",
+        memory_share=1.0,
+        block=1,
+        token_budget=512,
+        graph_bytes=0,
+        comm_bytes=0,
+        overheads=Overheads(layer_s=15e-6, vector_16=8, vector_4=12, fusion=1.0),
+        source="mlx-lm defaults: prompts in steps of 512 tokens, a cache that grows",
+    ),
+    Engine(
         "gpt-fast",
         title="gpt-fast",
         talks="nccl",
@@ -246,6 +257,10 @@ ENGINES: dict[str, Engine] = {}
 """The current generation of each engine, by name."""
 for _row in _ROWS:
     ENGINES.setdefault(_row.name, _row)
+
+
+FLAVOURS = {"AMD": "rocm", "Apple": "metal"}
+"""Vendor → what an engine's build for its devices is called, where that is a row of its own."""
 
 
 def generations(name: str) -> tuple[Engine, ...]:

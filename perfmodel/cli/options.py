@@ -50,7 +50,10 @@ Kv = Annotated[str | None, typer.Option("--kv", help="KV-cache format: bf16, fp1
 Activations = Annotated[str | None, typer.Option(help="What matrix products are fed: bf16, fp16, fp8, int8, nvfp4.")]
 Attention = Annotated[str, typer.Option(help="flash keeps scores on the chip; naive writes them to memory.")]
 NoKvCache = Annotated[bool, typer.Option("--no-kv-cache", help="Recompute the whole sequence at every step.")]
-EngineName = Annotated[str, typer.Option("--engine", help="Serving engine whose defaults hold: vllm.")]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", help="Serving engine, or a version of it: vllm, vllm@0.7, sglang, trtllm, llama.cpp, …"),
+]
 MemoryShare = Annotated[float | None, _float("--memory-share", help="Part of GPU memory the engine may use (0.9).")]
 Price = Annotated[float | None, _float("--price", help="USD per GPU and hour, instead of the list price on file.")]
 Assume = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from math import exp, log
 from pathlib import Path
 
 from perfmodel.calibration import HOSTS
@@ -18,8 +19,10 @@ RUNS = "runs"
 """Library under which stands what devices sustain, whichever engine runs."""
 FORMATS = {"bf16": "16", "fp8": "8", "fp4": "4"}
 UNSEEN = ("setting", "device", "model", "version")
-FEW, NEXT_TO_NONE = 30, 5
-"""Rows below which an engine's own do not tell its spread alone, and at all."""
+FEW = 30
+"""Rows below which an engine might be any other."""
+PULL = 20
+"""How many rows of its own outweigh what the others show."""
 KERNELS = {"overheads", "sustained", "decode", "decode-mha", "collective"}
 
 
@@ -70,8 +73,8 @@ def of_all(fit: EngineFit, data: str) -> Iterator[Fitted]:
 def spreads(scores: list[Scored], engine: str) -> Iterator[tuple[str, float]]:
     """Factors that hold 80 %, by phase and by what was not seen.
 
-    Where an engine has few rows, never less than what all engines show; where it has next to none, what engines show
-    that were left out of the fit.
+    An engine's own, drawn towards what all engines show; where it has few rows, towards what engines show that were
+    left out of the fit.
     """
     for phase in ("prefill", "decode"):
         # a time to first token under load is the arrivals' more than the engine's: it tells nothing of a batch
@@ -80,11 +83,10 @@ def spreads(scores: list[Scored], engine: str) -> Iterator[tuple[str, float]]:
             told = [s for kind in kinds for s in scores if (s.unseen, s.phase) == (unseen, kind)]
             own = max((s for s in told if s.engine == engine), key=lambda s: min(s.errors.n, FEW), default=None)
             everyone = next(s.spread for s in told if s.engine == "all" and s.phase == phase)
-            if own is None or own.errors.n < NEXT_TO_NONE:
-                strange = (s for s in scores if (s.unseen, s.phase, s.engine) == ("engine", phase, "all"))
-                spread = max(everyone, next(strange).spread)
-            else:
-                spread = own.spread if own.errors.n >= FEW else max(own.spread, everyone)
+            strange = (s.spread for s in scores if (s.unseen, s.phase, s.engine) == ("engine", phase, "all"))
+            n = own.errors.n if own is not None else 0
+            usual = everyone if n >= FEW else max(everyone, next(strange))
+            spread = exp((n * log(own.spread if own else 1) + PULL * log(usual)) / (n + PULL))
             yield f"{phase} {unseen}", round(spread, 3)
 
 

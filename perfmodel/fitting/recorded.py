@@ -88,10 +88,12 @@ def recorded(
 
 
 def in_formats(held: list[Any], formats: str | None) -> list[Any]:
-    """Those of the formats of a comma list; RequestError where none is left."""
-    keys = dict.fromkeys(fit.key for fit in held)
-    chosen = [_known(word.strip(), keys, "--format: no format is") for word in formats.split(",")] if formats else keys
-    found = [fit for fit in held if fit.key in chosen]
+    """Those whose format is in a comma list, or has a word that is ("all-reduce"); RequestError where none is left."""
+    words = {fit.key: {fit.key, *fit.key.split()} for fit in held}
+    known = dict.fromkeys(name for own in words.values() for name in own)
+    asked = formats.split(",") if formats else known
+    chosen = {_known(word.strip(), known, "--format: no format is") for word in asked}
+    found = [fit for fit in held if words[fit.key] & chosen]
     if not found:
         raise RequestError('No measured kernel is like that; "perfmodel show" tells what a device inherits.')
     return found

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import precision_for
-from perfmodel.engine import Engine
+from perfmodel.engine import FLAVOURS, Engine
 from perfmodel.engine import engine as engine_named
 from perfmodel.errors import PerfModelError, RequestError
 from perfmodel.gpu import GPU
@@ -64,7 +64,6 @@ FLAVOUR_WORDS = (
     (("sycl", "oneapi", "ipex"), "sycl"),
 )
 UNKNOWN = "unknown"
-_VENDOR_FLAVOURS = {"AMD": "rocm", "Apple": "metal"}
 _SPECULATES = re.compile(r"eagle|medusa|speculati|lookahead|draft model|\bmtp\b|dflash", re.IGNORECASE)
 _NOT_SPECULATING = re.compile(r"no speculation|without speculation", re.IGNORECASE)
 
@@ -89,7 +88,7 @@ def speculates(row: Row) -> bool:
 def engine_of(row: Row, gpu: GPU) -> Engine:
     """The generation of the engine that served a row on `gpu`."""
     by = served(row)
-    return engine_named(by.name, release(by), by.flavour or _VENDOR_FLAVOURS.get(gpu.vendor, ""))
+    return engine_named(by.name, release(by), by.flavour or FLAVOURS.get(gpu.vendor, ""))
 
 
 # of engines whose version is told by a year alone: a release of that year
