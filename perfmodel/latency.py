@@ -199,10 +199,11 @@ def stage_time(c: Constants, ops: list[Op], layers: Number) -> Time:
         ):
             column.append(value * kernel.whole.repeat)
     costs = c.costs
-    columns[4].append(layers * costs.layer_s * c.of("sustained", "bf16").layer)
+    sustained = c.of("sustained", "bf16")
+    columns[4].append(layers * costs.layer_s * sustained.layer)
     bound, *legs = (added(column) for column in columns)
     if costs.host_layer_s:
-        legs[3] = legs[3] + maximum(layers * costs.host_layer_s - added(legs), 0)
+        legs[3] = legs[3] + maximum(layers * costs.host_layer_s * sustained.host - added(legs), 0)
     return Time(bound, added(legs), *legs)
 
 

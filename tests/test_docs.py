@@ -101,3 +101,15 @@ def test_json_keys_are_documented(run) -> None:
     for name in ("llama3-70b", "h100"):
         keys |= set(json.loads(run("show", name, "--json").out))
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def test_recorded_errors_are_what_the_command_prints(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python benchmarks/accuracy.py --recorded` writes them anew."""
+    import shlex
+
+    monkeypatch.setenv("COLUMNS", "110")
+    text = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n\$ perfmodel (.*--recorded.*)\n((?:(?!```).*\n)*)```$", text, re.M)
+    assert len(blocks) >= 4
+    for command, printed in blocks:
+        assert run(*shlex.split(command)).out == printed, command

@@ -26,6 +26,7 @@ from perfmodel.fitting.free import (
     DECODE,
     DEVICE,
     LINKS,
+    OWN_LINKS,
     SERVING,
     free_constants,
     prior_of,
@@ -110,7 +111,11 @@ def fitted(rows: Iterable[Row], jobs: int = 1) -> EngineFit:
     return EngineFit(
         {e: {n: found[f"{e}.{n}"] for n in prior_of(e)} for e in sorted(set(engines))},
         _sustained(found, {f"{e} decode {k}" for e in set(engines) for k in DECODE}, ATTENTION),
-        _sustained(found, {f"{k} {n}" for k in LINKS for n in LINKS[k].shares} | set(LINKS), ("start_s", "share")),
+        _sustained(
+            found,
+            {f"{k} {n}" for k in LINKS for n in LINKS[k].shares} | set(LINKS) | {f"{e} link" for e in OWN_LINKS},
+            ("start_s", "share"),
+        ),
         _sustained(found, {g.loop for g in groups if g.arrivals}, SERVING),
         _sustained(found, {g.plan.gpu.architecture for g in groups}, ARCHITECTURE),
         _sustained(found, {g.plan.gpu.name for g in groups}, DEVICE),

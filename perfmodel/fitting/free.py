@@ -47,10 +47,10 @@ SPREADS = {"compute": 0.25, "memory": 0.15, "overlap": 0.3, "fusion": 0.5, "spil
            "vector_16": 0.5, "vector_4": 0.5, "widened_bytes": 0.5}  # fmt: skip
 LIMITS = {"compute": (0.4, 1.3), "memory": (0.6, 1.12), "overlap": (0.01, 1.0), "fusion": (0.1, 4.0),
           "spill": (0.5, 6.0), "launch": (0.1, 1.5)}  # fmt: skip
-ARCHITECTURE = {"compute 16": 0.2, "compute 8": 0.2, "compute 4": 0.2, "memory": 0.1, "layer": 0.4}
+ARCHITECTURE = {"compute 16": 0.2, "compute 8": 0.2, "compute 4": 0.2, "memory": 0.1, "layer": 0.4, "host": 0.4}
 DEVICE = {"compute": 0.07, "memory": 0.05}
 """Spreads of what an architecture sustains around its kernels, and of a device around its architecture."""
-SUSTAINED = {"compute": (0.4, 1.25), "memory": (0.6, 1.08), "layer": (0.2, 5.0)}
+SUSTAINED = {"compute": (0.4, 1.25), "memory": (0.6, 1.08), "layer": (0.2, 5.0), "host": (0.4, 2.5)}
 """Ends of what an architecture sustains: kernels reach 0.8 to 0.95 of the bandwidth, and nothing passes it."""
 WIDTHS = {"bf16": "16", "fp16": "16", "fp32": "16", "any": "16", "fp8": "8", "fp8-block": "8", "int8": "8", "fp4": "4"}
 
@@ -62,6 +62,9 @@ DECODE = {
 }
 ATTENTION = {"memory": 0.08, "compute": 0.7, "unit_s": 0.7, "launch_s": 0.3}
 FIXED = {"chunk_s": 1e-6, "exposed": 0.0}
+
+OWN_LINKS = {"vllm 0.1+": {"start_s": 20e-6, "share": 0.4}}
+"""Generations whose all-reduce over NVLink no table measured: NCCL of 2023, outside of graphs."""
 
 SERVING = {
     "interrupted": Free(0.85, 0.2, 0.05, 2.0),
@@ -92,6 +95,7 @@ LINKS = {
     "xGMI": Hosts(20e-6, {8: 0.65}, (0.4, 0.6)),
 }
 STEP_S = 1.5e-6
+OWN_LINK = "NVLink all-reduce 8"
 DIRECT = {"one_group_s": 1e-6, "one_limit": 2.0**20, "two_group_s": 1e-6, "two_limit": 2.0**24}
 
 
@@ -112,10 +116,15 @@ def free_constants(group: Group, usual: str) -> Iterator[tuple[str, Free]]:
         for name, prior in DECODE[cache].items():
             high = 1.0 if name in ("memory", "compute") else prior * 20
             yield f"{engine} decode {cache}.{name}", Free(prior, ATTENTION[name], prior / 20, high)
+    if engine in OWN_LINKS and _link(group.plan) == "NVLink":
+        yield f"{engine} link.start_s", Free(OWN_LINKS[engine]["start_s"], 0.7)
+        yield f"{engine} link.share", Free(OWN_LINKS[engine]["share"], 0.5, 0.02, 1.0)
     width = WIDTHS.get(group.plan.precision.compute, "16")
     for name, spread in ARCHITECTURE.items():
         kind, _, bits = name.partition(" ")
-        if (bits and bits not in ("16", width)) or (kind == "layer" and gpu.architecture == usual):
+        if (bits and bits not in ("16", width)) or (kind in ("layer", "host") and gpu.architecture == usual):
+            continue
+        if kind == "host" and "host_layer_s" not in prior_of(engine):
             continue
         yield f"{gpu.architecture}.{name}", Free(1.0, spread, *SUSTAINED[kind])
     for name, spread in DEVICE.items():
@@ -128,10 +137,15 @@ def free_constants(group: Group, usual: str) -> Iterator[tuple[str, Free]]:
 
 def _hosts(plan: Deployment) -> tuple[str, int] | None:
     """The kind of link that joins the devices of a layer, and the group's size; None where hosts do not differ."""
-    link = plan.gpu.link(plan.tp) if plan.tp > 1 else None
-    kind = link.name.split()[0] if link else ""
+    kind = _link(plan)
     sizes = [n for n in (LINKS[kind].shares if kind in LINKS else ()) if n >= plan.tp]
     return (kind, min(sizes)) if sizes else None
+
+
+def _link(plan: Deployment) -> str:
+    """The kind of link that joins the devices of a layer; "" for one device."""
+    link = plan.gpu.link(plan.tp) if plan.tp > 1 else None
+    return link.name.split()[0] if link else ""
 
 
 def with_constants(plan: Deployment, constants: Mapping[str, float]) -> Deployment:
@@ -147,6 +161,8 @@ def with_constants(plan: Deployment, constants: Mapping[str, float]) -> Deployme
     caches = {cache: _of(constants, f"{engine} decode {cache}") for cache in DECODE}
     own = {cache: _entry(FIXED | found) for cache, found in caches.items() if found}
     kernels |= {"decode": own, "decode-mha": own} if own else {}
+    if ring := _of(constants, f"{engine} link"):
+        kernels["collective"] = {OWN_LINK: _entry({"step_s": STEP_S} | ring)}
     blocks = gpu.calibration | {plan.engine.runs: Calibration.model_construct(kernels=kernels)}
     if (joined := _hosts(plan)) and f"{joined[0]}.start_s" in constants:
         kind, size = joined
@@ -171,6 +187,7 @@ def sustains(architecture: str, device: str, width: str, constants: Mapping[str,
         "compute": constants.get(f"{architecture}.compute {width}", 1.0) * constants.get(f"{device}.compute", 1.0),
         "memory": constants.get(f"{architecture}.memory", 1.0) * constants.get(f"{device}.memory", 1.0),
         "layer": constants.get(f"{architecture}.layer", 1.0),
+        "host": constants.get(f"{architecture}.host", 1.0),
     }
 
 

@@ -12,7 +12,7 @@ from perfmodel.calibration import HOSTS
 from perfmodel.catalog import load_architecture, load_gpu
 from perfmodel.engine import generations
 from perfmodel.fitting.engines import EngineFit, Scored
-from perfmodel.fitting.free import DECODE, FIXED, LINKS, link_constants, sustains
+from perfmodel.fitting.free import DECODE, FIXED, LINKS, OWN_LINK, STEP_S, link_constants, sustains
 from perfmodel.fitting.write import ALL, Fitted, architecture_file, put
 
 RUNS = "runs"
@@ -60,6 +60,8 @@ def of_all(fit: EngineFit, data: str) -> Iterator[Fitted]:
             own = fit.attention.get(f"{engine} decode {cache}")
             for form in ("decode", "decode-mha") if own else ():
                 yield _entry(fit, engine, form, cache, FIXED | (own or {}), data)
+        if ring := fit.links.get(f"{engine} link"):
+            yield _entry(fit, engine, "collective", OWN_LINK, {"step_s": STEP_S} | ring, data)
     for kind, host in LINKS.items():
         for size in host.shares:
             if f"{kind} {size}" in fit.links:

@@ -12,8 +12,10 @@ class Sustained:
     compute   speed of matrix units: power and heat lower the clock under minutes of load
     memory    speed of device memory
     layer     time of the small kernels of a layer, against data-centre devices
+    host      time of the host that launches kernels one by one, against hosts of Hopper devices
     """
 
     compute: float = 1.0
     memory: float = 1.0
     layer: float = 1.0
+    host: float = 1.0
