@@ -67,20 +67,24 @@ def _tables(device: str | None, kernels: str | None, folder: Path | None, json: 
 
 def _fitted(steps: list[tuple[str, str]], folder: Path | None) -> tuple[list[Any], list[Path]]:
     """The fits of every step, each device's in its file as soon as they are done."""
-    import datetime
-
-    from perfmodel.cli.progress import passed
-    from perfmodel.fitting.aiconfigurator import SECONDS, calibrated
-
-    fits, written = [], dict[Path, None]()
+    fits, written = list[Any](), dict[Path, None]()
     try:
-        for found, files in calibrated(passed(steps, SECONDS), folder, datetime.date.today()):
+        for found, files in _device_by_device(steps, folder):
             fits += found
             written |= dict.fromkeys(files)
     except KeyboardInterrupt:
         print(f"perfmodel: stopped. {_end(list(written))}", file=sys.stderr)
         raise
     return fits, list(written)
+
+
+def _device_by_device(steps: list[tuple[str, str]], folder: Path | None) -> Any:
+    import datetime
+
+    from perfmodel.cli.progress import passed
+    from perfmodel.fitting.aiconfigurator import SECONDS, calibrated
+
+    return calibrated(passed(steps, SECONDS), folder, datetime.date.today())
 
 
 def _end(written: list[Path]) -> str:
