@@ -15,7 +15,7 @@ from perfmodel.expected import expected_s
 from perfmodel.explain.generation import flops_of, generation_lines, over_steps, quadratic_sum
 from perfmodel.explain.held import lettered_work
 from perfmodel.explain.lettered import lettered, lettered_batch, lettered_gpu, lettered_model, letters_of
-from perfmodel.explain.times import LetteredConstants
+from perfmodel.explain.times import LetteredConstants, summed
 from perfmodel.explain.walk import steps
 from perfmodel.forward import forward
 from perfmodel.memory import memory
@@ -102,6 +102,8 @@ def test_memory_and_times_of_letters_are_those_of_numbers(question) -> None:
             assert value_of(bound_s(named, gpu)) == bound_s(op, answer.plan.gpu)
             expected = expected_s(op, plain_constants)
             assert math.isclose(value_of(expected_s(named, named_constants)), expected, rel_tol=1e-12)
+            if op.is_matmul:  # as the page has it, its sums as one letter each
+                assert math.isclose(value_of(expected_s(summed(named), named_constants)), expected, rel_tol=1e-12)
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)

@@ -84,7 +84,7 @@ def longest_lines(answer: Estimate, phase: str) -> list[str]:
     for (op, parts), bound in longest:
         name, repeat = " + ".join(part.name for part in parts), repeats[op.name]
         lines.append(line(name, bound, f"{show_seconds(value_of(bound))} at least, × {repeat}", ROOFLINE))
-        lines += _waited(expected_waits(_summed(op) if op.is_matmul else op, c))
+        lines += _waited(expected_waits(summed(op) if op.is_matmul else op, c))
     return lines
 
 
@@ -148,26 +148,23 @@ def _use_lines(answer: Estimate, n: Traced) -> list[str]:
     ]
 
 
-def _summed(op: Op) -> Op:
-    """`op` with its FLOPs and its bytes each as one letter, for equations in which only their sums stand."""
-    amounts: dict[str, Any] = dict.fromkeys(("weight_bytes", "kv_write_bytes", "spilled_bytes"), 0)
-    sizes: dict[str, Any] = {
-        name: Traced(value_of(getattr(op, name)), name) for name in ("rows", "columns", "depth") if getattr(op, name)
+def summed(op: Op) -> Op:
+    """`op` with FLOPs, sizes and each kind of bytes as one letter, for equations in which only their sums stand."""
+    words = {
+        "weight_bytes": "weights",
+        "kv_read_bytes": "cache",
+        "kv_write_bytes": "written",
+        "activation_bytes": "activations",
+        "spilled_bytes": "scores",
+        "rows": "rows",
+        "columns": "columns",
+        "depth": "depth",
     }
-    if op.kind == "gemm" or not op.decodes:
-        amounts["kv_read_bytes"] = 0
-        read = 0
-    else:
-        amounts["kv_read_bytes"] = Traced(value_of(op.kv_read_bytes), "cache") if value_of(op.kv_read_bytes) else 0
-        read = value_of(op.kv_read_bytes)
-    return replace(
-        op,
-        **amounts,
-        **sizes,
-        flops=Traced(value_of(op.executed_flops), "FLOPs"),
-        full_square_flops=None,
-        activation_bytes=Traced(value_of(op.bytes) - read, "bytes"),
-    )
+    named: dict[str, Any] = {
+        name: Traced(value, word) for name, word in words.items() if (value := value_of(getattr(op, name)))
+    }
+    flops = Traced(value_of(op.executed_flops), "FLOPs")
+    return replace(op, **named, flops=flops, full_square_flops=None)
 
 
 def _seconds(value: float, letters: str) -> Traced:
