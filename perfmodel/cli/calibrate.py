@@ -15,7 +15,9 @@ TABLES = "aiconfigurator"
 Source = Annotated[
     str,
     typer.Option(
-        "--from", help="aiconfigurator: its tables of kernels. FILE.csv: runs of whole models.", metavar="SOURCE"
+        "--from",
+        help="aiconfigurator: its tables of kernels. FILE.csv: runs of whole models; FILE.csv,aiconfigurator: its runs too.",
+        metavar="SOURCE",
     ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="Only these devices (comma list).", metavar="NAMES")]
@@ -23,6 +25,7 @@ Kernels = Annotated[
     str | None,
     typer.Option(help="Only these: gemm, attention, grouped, collective, scan (comma list).", metavar="NAMES"),
 ]
+Mode = Annotated[str, typer.Option("--mode", help="Of a file of runs: only these modes (comma list).")]
 Hardware = Annotated[
     Path | None,
     typer.Option(help="Folder of hardware files to write to; for kernels the catalog's own by default.", metavar="DIR"),
@@ -34,13 +37,17 @@ def calibrate(
     source: Source,
     device: Device = None,
     kernels: Kernels = None,
+    mode: Mode = "fixed_batch,single_stream",
     hardware: Hardware = None,
     dry_run: DryRun = False,
     json: o.Json = False,
 ) -> None:
     """Fit the constants of kernels to measurements and write them into hardware/. Needs perfmodel[calibrate]."""
-    if source.endswith(".csv"):
-        _runs(source, {"--device": device, "--kernels": kernels}, hardware, dry_run, json)
+    file, _, more = source.partition(",")
+    if file.endswith(".csv") and more in ("", TABLES):
+        _runs(
+            _rows(file, mode, bool(more)), source, {"--device": device, "--kernels": kernels}, hardware, dry_run, json
+        )
     elif source == TABLES:
         _tables(device, kernels, None if dry_run else _folder(hardware), json)
     else:
@@ -102,23 +109,39 @@ def _text(records: Any) -> str:
     return f"{bold(table.title)}\n{narrowed(table.columns, ('version', 'points'))}"
 
 
-def _runs(file: str, others: dict[str, Any], hardware: Path | None, dry_run: bool, json: bool) -> None:
+def _rows(file: str, mode: str, more: bool) -> list[Any]:
+    """The rows of a file in the modes asked, and where asked the runs of aiconfigurator."""
+    from perfmodel.published.rows import chosen, rows_of
+
+    rows = list(chosen(rows_of(file), mode, "ok", file).rows)
+    if more:
+        from perfmodel.fitting.silicon import silicon_rows
+
+        rows += silicon_rows()
+    return rows
+
+
+def _runs(
+    rows: list[Any], source: str, others: dict[str, Any], hardware: Path | None, dry_run: bool, json: bool
+) -> None:
     """The constants of engines that runs of whole models tell, and their errors; written where a folder is given."""
+    import os
+
     from perfmodel.fitting.engines import fitted
-    from perfmodel.published.rows import rows_of
 
     for flag in (flag for flag, value in others.items() if value is not None):
         raise RequestError(f"{flag} is for kernels; runs of whole models are fitted together.")
     folder = None if hardware is None or dry_run else _folder(hardware)
-    fit = fitted(rows_of(file))
-    written = [] if folder is None else _written(fit, file, folder)
+    fit = fitted(rows, jobs=os.cpu_count() or 1)
+    written = [] if folder is None else _written(fit, source, folder)
     told = fit.to_dict() | {"written": list(map(str, written))}
     print(o.dumped(told) if json else f"{fit.text()}\n\n{_end(written)}")
 
 
-def _written(fit: Any, file: str, folder: Path) -> list[Path]:
+def _written(fit: Any, source: str, folder: Path) -> list[Path]:
     import datetime
 
     from perfmodel.fitting.kept import write_runs
 
-    return write_runs(fit, Path(file).name, folder, datetime.date.today())
+    told = " and ".join(Path(part).name for part in source.split(","))
+    return write_runs(fit, told, folder, datetime.date.today())
