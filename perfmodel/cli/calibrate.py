@@ -16,7 +16,7 @@ Source = Annotated[
     str,
     typer.Option(
         "--from",
-        help="aiconfigurator: its tables of kernels. FILE.csv: runs of whole models; FILE.csv,aiconfigurator: its runs too.",
+        help="aiconfigurator: its tables of kernels. FILE.csv: runs of whole models; FILE.csv,aiconfigurator: both's.",
         metavar="SOURCE",
     ),
 ]
@@ -45,9 +45,8 @@ def calibrate(
     """Fit the constants of kernels to measurements and write them into hardware/. Needs perfmodel[calibrate]."""
     file, _, more = source.partition(",")
     if file.endswith(".csv") and more in ("", TABLES):
-        _runs(
-            _rows(file, mode, bool(more)), source, {"--device": device, "--kernels": kernels}, hardware, dry_run, json
-        )
+        _unasked({"--device": device, "--kernels": kernels})
+        _runs(_rows(file, mode, bool(more)), source, hardware, dry_run, json)
     elif source == TABLES:
         _tables(device, kernels, None if dry_run else _folder(hardware), json)
     else:
@@ -109,6 +108,11 @@ def _text(records: Any) -> str:
     return f"{bold(table.title)}\n{narrowed(table.columns, ('version', 'points'))}"
 
 
+def _unasked(others: dict[str, Any]) -> None:
+    for flag in (flag for flag, value in others.items() if value is not None):
+        raise RequestError(f"{flag} is for kernels; runs of whole models are fitted together.")
+
+
 def _rows(file: str, mode: str, more: bool) -> list[Any]:
     """The rows of a file in the modes asked, and where asked the runs of aiconfigurator."""
     from perfmodel.published.rows import chosen, rows_of
@@ -121,16 +125,12 @@ def _rows(file: str, mode: str, more: bool) -> list[Any]:
     return rows
 
 
-def _runs(
-    rows: list[Any], source: str, others: dict[str, Any], hardware: Path | None, dry_run: bool, json: bool
-) -> None:
+def _runs(rows: list[Any], source: str, hardware: Path | None, dry_run: bool, json: bool) -> None:
     """The constants of engines that runs of whole models tell, and their errors; written where a folder is given."""
     import os
 
     from perfmodel.fitting.engines import fitted
 
-    for flag in (flag for flag, value in others.items() if value is not None):
-        raise RequestError(f"{flag} is for kernels; runs of whole models are fitted together.")
     folder = None if hardware is None or dry_run else _folder(hardware)
     fit = fitted(rows, jobs=os.cpu_count() or 1)
     written = [] if folder is None else _written(fit, source, folder)
