@@ -230,6 +230,7 @@ _ROWS = (
     Engine(
         "exllama",
         title="ExLlamaV2",
+        half_sums=True,
         memory_share=1.0,
         block=1,
         token_budget=2048,
@@ -238,6 +239,7 @@ _ROWS = (
     Engine(
         "tinychat",
         title="TinyChat",
+        half_sums=True,
         memory_share=1.0,
         block=1,
         token_budget=1 << 20,
@@ -246,6 +248,7 @@ _ROWS = (
     Engine(
         "mlc",
         title="MLC LLM",
+        half_sums=True,
         block=16,
         source="MLC LLM defaults: gpu_memory_utilization 0.85, prefill_chunk_size 2048, pages of 16",
         memory_share=0.85,

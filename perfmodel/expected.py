@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from perfmodel.arithmetic import Number, minimum, norm
+from perfmodel.arithmetic import Number, maximum, minimum, norm
 from perfmodel.calibration import Constants
 from perfmodel.gpu import GPU
 from perfmodel.kernels import Waits
@@ -22,7 +22,7 @@ from perfmodel.kernels.grouped import grouped_waits
 from perfmodel.kernels.scan import scan_waits
 from perfmodel.op import Op
 from perfmodel.precision import STREAMS
-from perfmodel.roofline import link_of
+from perfmodel.roofline import link_of, peak_of
 
 CLOCK = 1.5e9
 """Hz of a device whose clock is not known."""
@@ -96,13 +96,17 @@ def expected_waits(op: Op, c: Constants) -> Waits:
         return _collective(op, c)
     sustained, costs = c.of("sustained", op.format), c.costs
     waits = _KERNELS[op.kind](op, c)
-    return waits.at(sustained.compute * costs.compute, sustained.memory * costs.memory, costs.launch)
+    waits = waits.at(sustained.compute * costs.compute, sustained.memory * costs.memory, costs.launch)
+    # what factors of engine and device make of a kernel stays within what the datasheet allows
+    computing = maximum(waits.compute, op.executed_flops / peak_of(op, c.gpu, c.engine.half_sums))
+    moving = maximum(waits.bandwidth, op.compulsory_bytes / c.gpu.memory_bandwidth)
+    return waits._replace(compute=computing, bandwidth=moving)
 
 
 def _product(op: Op, c: Constants) -> Waits:
     """A matrix product, by one matrix or by one of many for each group of rows."""
     gpu = c.gpu
-    peak = gpu.half_sum_peak if c.engine.half_sums and op.format in ("fp16", "bf16") else gpu.peak(op.format)
+    peak = peak_of(op, gpu, c.engine.half_sums)
     if op.form != "grouped":
         k = c.of(op.form or "gemm", op.storage)
         start = c.of("gemm", "bf16").launch_s if op.storage in WEIGHT_ONLY else k.launch_s
@@ -146,7 +150,7 @@ def _attention(op: Op, c: Constants) -> Waits:
     """Queries against keys and values: many new tokens of a sequence, or one."""
     gpu, heads = c.gpu, op.heads
     assert heads is not None
-    peak = gpu.half_sum_peak if c.engine.half_sums else gpu.peak(op.format)
+    peak = peak_of(op, gpu, c.engine.half_sums)
     narrow = "bf16" if op.storage in STREAMS else "fp8-kv"
     if c.engine.attention == "naive" or op.computes_masked:  # each step a kernel of its own
         k = c.of("prefill", narrow)

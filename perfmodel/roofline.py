@@ -9,7 +9,14 @@ from perfmodel.gpu import GPU, Link, Network
 from perfmodel.op import Op
 
 
-def bound_s(op: Op, gpu: GPU) -> Number:
+def peak_of(op: Op, gpu: GPU, half_sums: bool = False) -> float:
+    """The dense peak that an op's arithmetic has; with `half_sums` 16-bit products are summed in 16 bits."""
+    if half_sums and op.is_matmul and op.format in ("fp16", "bf16"):
+        return gpu.half_sum_peak
+    return gpu.peak(op.format)
+
+
+def bound_s(op: Op, gpu: GPU, half_sums: bool = False) -> Number:
     """Seconds of one repetition at datasheet peaks: the longer of computing and moving bytes.
 
         max(FLOPs / peak, bytes / bandwidth), or bytes sent / link bandwidth
@@ -21,7 +28,7 @@ def bound_s(op: Op, gpu: GPU) -> Number:
         return 0
     if op.kind == "collective":
         return least_sent_bytes(op.collective, op.wire_bytes, op.ranks) / link_of(op, gpu).bandwidth
-    return maximum(op.executed_flops / gpu.peak(op.format), op.compulsory_bytes / gpu.memory_bandwidth)
+    return maximum(op.executed_flops / peak_of(op, gpu, half_sums), op.compulsory_bytes / gpu.memory_bandwidth)
 
 
 def link_of(op: Op, gpu: GPU) -> Link | Network:

@@ -76,7 +76,7 @@ def test_expected_is_never_below_the_bound(
     for prefilled in (Batch.prefill(batch, tokens, context), Batch.decode(batch, context)):
         for op, _ in launches(forward(plan, prefilled)):
             waits = expected_waits(op, c)
-            assert expected_s(op, c) >= bound_s(op, device)
+            assert expected_s(op, c) >= bound_s(op, device, c.engine.half_sums) * (1 - 1e-12)
             assert min(waits) >= 0
 
 

@@ -48,7 +48,8 @@ def test_blocks_do_not_change_the_answer(monkeypatch) -> None:
     for name in ("batch", "prompt", "output"):
         assert sorted(cut[name].tolist()) == sorted(whole[name].tolist())
     order = [np.lexsort([t[name] for name in ("output", "prompt", "batch")]) for t in (whole, cut)]
-    np.testing.assert_array_equal(whole["e2e_s"][order[0]], cut["e2e_s"][order[1]])
+    # logarithms of arrays of other lengths differ in the last bit
+    np.testing.assert_allclose(whole["e2e_s"][order[0]], cut["e2e_s"][order[1]], rtol=1e-14)
 
 
 def test_memory_is_bounded_by_blocks() -> None:

@@ -19,6 +19,7 @@ MODERN = {"layer_s": 8e-6, "pass_s": 300e-6, "prompt_s": 1e-3, "sequence_s": 3e-
 STATIC = {"layer_s": 28e-6, "pass_s": 110e-6, "prompt_s": 1.3e-3, "sequence_s": 3e-6, "compute": 1.0, "memory": 1.0}
 STREAMS = {"layer_s": 60e-6, "compute": 1.0, "memory": 1.0, "fusion": 2.0, "spill": 3.0}
 COMPILED = {"layer_s": 5e-6, "pass_s": 200e-6, "launch": 0.7, "compute": 1.0, "memory": 1.0}
+HALVED = {"layer_s": 20e-6, "pass_s": 300e-6, "compute": 0.6, "memory": 1.0}
 EAGER = {"host_layer_s": 400e-6, "layer_s": 20e-6, "compute": 1.0, "memory": 1.0}
 
 # engine and generation → the overheads that runs tell, with what they are thought to be before any run;
@@ -38,6 +39,9 @@ PRIORS: dict[str, dict[str, float]] = {
     "llama.cpp metal": {**STREAMS, "vector_16": 8.0, "vector_4": 9.0},
     "gpt-fast": COMPILED,
     "torch": EAGER,
+    "exllama": HALVED,
+    "tinychat": HALVED,
+    "mlc": HALVED,
 }  # fmt: skip
 OTHER = {"layer_s": 20e-6, "pass_s": 300e-6, "compute": 1.0, "memory": 1.0}
 

@@ -18,7 +18,8 @@ from perfmodel.published.names import (
     speculates,
     splits_layers,
 )
-from perfmodel.published.rows import Row
+from perfmodel.published.rows import MODES, Row
+from perfmodel.spec import nearest
 from perfmodel.workload import PROMPT, Workload
 
 SHORT_PROMPT = 5
@@ -102,6 +103,9 @@ class Plans:
 
 def question(row: Row, plans: Plans) -> Question:
     """What a row asks; Unscored, with the reason, where perfmodel has no answer."""
+    if row.mode not in MODES:
+        guess = nearest(row.mode, MODES)
+        raise Unscored(f'no mode is called "{row.mode}"' + (f'; did you mean "{guess}"?' if guess else ""))
     if row.mode == "kernel" or row.metric in KERNEL_METRICS:
         raise Unscored('a kernel\'s figure; see "perfmodel validate kernels"')
     if speculates(row):
