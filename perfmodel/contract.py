@@ -242,7 +242,7 @@ def _op_row(answer: Estimate, whole: list[Op], share: list[Op], seconds: Number)
         "arithmetic_intensity": intensity,
         "inputs": [[plain(size) for size in shape] for shape in first.inputs],
         "output": [plain(size) for size in first.output],
-        "bound_s": plain(sum(bound_s(op, gpu) * op.repeat for op in share)),
+        "bound_s": plain(sum(bound_s(op, gpu, answer.plan.engine.half_sums) * op.repeat for op in share)),
         "expected_s": plain(seconds),
         "source": first.source,
     }

@@ -195,7 +195,9 @@ def stage_time(c: Constants, ops: list[Op], layers: Number) -> Time:
     columns: list[list[Number]] = [[], [], [], [], []]
     for kernel in launches(ops):
         for column, value in zip(
-            columns, (bound_s(kernel.whole, c.gpu), *legs_of(expected_waits(kernel.whole, c))), strict=True
+            columns,
+            (bound_s(kernel.whole, c.gpu, c.engine.half_sums), *legs_of(expected_waits(kernel.whole, c))),
+            strict=True,
         ):
             column.append(value * kernel.whole.repeat)
     costs = c.costs

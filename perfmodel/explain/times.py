@@ -77,7 +77,7 @@ def longest_lines(answer: Estimate, phase: str) -> list[str]:
     walked = steps(answer, phase)
     repeats = {named.name: op.repeat for named, op in walked}
     kernels = [kernel for kernel in launches([named for named, _ in walked]) if kernel.whole.kind != "fused"]
-    bounds = [(kernel, bound_s(kernel.whole, gpu)) for kernel in kernels]
+    bounds = [(kernel, bound_s(kernel.whole, gpu, c.engine.half_sums)) for kernel in kernels]
     longest = sorted(bounds, key=lambda found: -float(value_of(found[1])) * repeats[found[0].whole.name])[:3]
     what = "the prefill" if phase == "prefill" else "the first decode step"
     lines = [f"The three kernels with the largest bound in {what}, seconds of one repetition:"]
