@@ -139,11 +139,9 @@ class GPU(Spec):
         Half the INT8 rate on NVIDIA since Turing: GeForce devices sum in 32 bits at half of that (their peak here),
         all others at the full rate (NVIDIA Ada GPU architecture whitepaper v2.02, app. A).
         """
-        return (
-            max(self.peak(name) for name in self.peak_flops if name in ("fp32", "fp16", "bf16"))
-            if ("int8" not in self.peak_flops)
-            else max(self.peak_flops["int8"] / 2, self.peak_flops.get("fp16", 0))
-        )
+        if "int8" in self.peak_flops:
+            return max(self.peak_flops["int8"] / 2, self.peak_flops.get("fp16", 0))
+        return max(self.peak(name) for name in self.peak_flops if name in ("fp32", "fp16", "bf16"))
 
     def source_of(self, figure: str) -> Source | None:
         """The source that vouches for a field, such as "memory" or "peak_flops.bf16"."""

@@ -12,17 +12,23 @@ LARGEST = 1_000_000  # bytes; a spec is a few hundred lines, a config.json at mo
 
 
 def text_of(file: Path, shown: str, wanted: str) -> str:
-    """The text of a file; SpecError begins with `shown` and says which file is `wanted` instead."""
+    """The text of a spec; SpecError begins with `shown` and says which file is `wanted` instead."""
+    return text_within(file, shown, wanted, LARGEST, ", which no spec is", ", so no spec")
+
+
+def text_within(file: Path, shown: str, wanted: str, largest: int, too_large: str, not_text: str) -> str:
+    """The text of a file of at most `largest` bytes; SpecError begins with `shown` and ends with a remedy.
+
+    `too_large` and `not_text` end the sentences on a file that is longer, or no UTF-8.
+    """
     try:
-        if file.stat().st_size > LARGEST:
-            raise SpecError(f"{shown}: is larger than 1 MB, which no spec is.")
         with file.open("rb") as opened:
-            held = opened.read(LARGEST + 1)  # a device or a pipe has no size
-        if len(held) > LARGEST:
-            raise SpecError(f"{shown}: is larger than 1 MB, which no spec is.")
+            held = opened.read(largest + 1)  # a device or a pipe has no size
+        if len(held) > largest:
+            raise SpecError(f"{shown}: is larger than {largest // 10**6} MB{too_large}.")
         return held.decode("utf-8")
     except UnicodeDecodeError:
-        raise SpecError(f"{shown}: is not UTF-8 text, so no spec.") from None
+        raise SpecError(f"{shown}: is not UTF-8 text{not_text}.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(f"{shown}: cannot be read ({reason.lower()}); give {wanted}.") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import RequestError, SpecError
+from perfmodel.reading import text_within
 from perfmodel.spec import nearest
 
 MODES = ("fixed_batch", "single_stream", "concurrency", "offline_throughput", "kernel")
@@ -60,27 +61,21 @@ _LARGEST = 200_000_000  # bytes; a hundred times the file of 3,400 rows that thi
 def rows_of(file: Path | str) -> list[Row]:
     """Every row of `file`; SpecError names the line, the field and the value of a mistake."""
     path, shown = Path(file), str(file)
-    reader = csv.reader(io.StringIO(_text(path, shown), newline=""))
+    text = text_within(
+        path,
+        shown,
+        "a CSV file of measurements",
+        _LARGEST,
+        "; give a file of measurements",
+        "; save it as CSV in UTF-8",
+    )
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(header, shown)
         return [_row(header, cells, shown, reader.line_num) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
         raise SpecError(f"{shown}: line {reader.line_num}: is not CSV: {error}.") from None
-
-
-def _text(path: Path, shown: str) -> str:
-    try:
-        with path.open("rb") as opened:
-            held = opened.read(_LARGEST + 1)  # a device or a pipe has no size
-        if len(held) > _LARGEST:
-            raise SpecError(f"{shown}: is larger than {_LARGEST // 10**6} MB; give a file of measurements.")
-        return held.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(f"{shown}: is not UTF-8 text; save it as CSV in UTF-8.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError(f"{shown}: cannot be read ({reason.lower()}); give a CSV file of measurements.") from None
 
 
 def _check_header(header: list[str], shown: str) -> None:
