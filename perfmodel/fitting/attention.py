@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.catalog import load_gpu
-from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, held_out
+from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, held_out, rests_on
 from perfmodel.fitting.tables import DEVICES, LIBRARIES, table
 from perfmodel.gpu import GPU
 from perfmodel.kernels.attention import REFERENCE, Decode, Prefill, Queries, decode_waits, prefill_waits
@@ -275,10 +275,6 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
             version, int(whole.used.sum()), errors
         )
     return found
-
-
-def rests_on(version: str, points: int, errors: Errors) -> dict[str, Any]:
-    return {"version": version, "points": points, "median": round(errors.median, 4), "p90": round(errors.p90, 4)}
 
 
 def cases(device: str) -> Iterator[Case]:

@@ -7,14 +7,14 @@ those of the captured kernel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from perfmodel.catalog import load_gpu
 from perfmodel.collectives import sent_bytes
-from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, folds, unseen
+from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, folds, four_digits, rests_on, unseen
 from perfmodel.fitting.tables import DEVICES, LIBRARIES, table
 from perfmodel.kernels.collective import Collective, collective_waits
 
@@ -81,10 +81,6 @@ class Rows:
     def scored(self) -> Any:
         return (self.size >= SCORED[0]) & (self.size <= SCORED[1])
 
-
-ELEMENT = {"default": 2, "bfloat16": 2, "fp8": 1, "nvfp4": 0.5625}
-"""Bytes of an element that is sent to experts; results come back in 16 bits."""
-FEWEST = 40
 
 BARE = {"start_s": 1.0, "step_s": 0.0, "share": 1.0}
 
@@ -196,10 +192,9 @@ def scored(rows: Rows, constants_of: Any) -> Errors:
 
 def complete(constants: Mapping[str, float]) -> dict[str, float]:
     """Every field of the form, for a hardware file."""
-    whole = asdict(Collective(**constants))
-    return {
-        f.name: whole[f.name] if f.name.endswith("limit") else float(f"{whole[f.name]:.4g}") for f in fields(Collective)
-    }
+    whole = Collective(**constants)
+    limits = {f.name: getattr(whole, f.name) for f in fields(Collective) if f.name.endswith("limit")}
+    return four_digits(whole) | limits
 
 
 def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
@@ -217,7 +212,9 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
             errors = scored(rows, lambda part: ring_constants(device, part))
             if operation == "all-reduce":
                 rings[most] = constants
-            found.setdefault(library, {})[f"{operation} {most}"] = _told(constants, version, rows, errors)
+            found.setdefault(library, {})[f"{operation} {most}"] = complete(constants) | rests_on(
+                version, len(rows), errors
+            )
     for engine in LIBRARIES:
         measured = engine_rows(device, engine)
         if measured is None:
@@ -227,7 +224,9 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
             ring = rings.get(most) or rings[max(rings)]
             constants = all_reduce_constants(rows, ring)
             errors = scored(rows, lambda part, ring=ring: all_reduce_constants(part, ring))
-            found.setdefault(engine, {})[f"all-reduce {most}"] = _told(constants, version, rows, errors)
+            found.setdefault(engine, {})[f"all-reduce {most}"] = complete(constants) | rests_on(
+                version, len(rows), errors
+            )
     return found
 
 
@@ -248,52 +247,3 @@ def link_of(device: str) -> str:
     link = load_gpu(DEVICES[device]).link(2)
     assert link is not None
     return link.name.split()[0]
-
-
-def dispatch_rows(device: str, engine: str) -> Iterator[tuple[str, str, Rows, Any]]:
-    """(name, version, rows, shapes) of experts' exchanges: tokens to the experts that they chose, and results back.
-
-    `size` is k·M rows of the hidden size: what an all-to-all would move if no two experts of a token shared a device.
-    The column `latency` is in µs here.
-    """
-    found = table(device, "comm", engine, "moe_a2a_perf")
-    if found is None:
-        return
-    version, frame = found
-    for (kernel, phase, stored), one in frame.groupby(["comm_backend", "phase", "comm_dtype"]):
-        if len(one) < FEWEST or stored not in ELEMENT:
-            continue
-        element = ELEMENT[stored] if phase == "dispatch" else 2
-        size = one["num_tokens"] * one["topk"] * one["hidden_size"] * element
-        shapes = [f"{h} {k}" for h, k in zip(one["hidden_size"], one["topk"], strict=True)]
-        rows = Rows("all-to-all", bandwidth_of(device), size, one["ep_size"], one["latency"] * 1e-6)
-        most = int(one["ep_size"].max())
-        yield f"{phase} {kernel} {stored} {most}", version, rows, np.array(shapes)
-
-
-def exchange_constants(rows: Rows) -> dict[str, float]:
-    """Constants of an experts' exchange: a start and a share of the link, and what lies between them."""
-    fixed = {"step_s": 0.0, "fill": 1.0}
-    start = {"start_s": Start(5e-5), "share": Start(0.5, SHARE, pull=FREE), "fill_s": Start(2e-5, pull=2.0)}
-    return fixed | fitted(lambda c: rows.predicted({**fixed, **c}), rows.seconds, start)
-
-
-def dispatch_fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """engine → "phase kernel format ranks" → constants; hidden sizes and choices held out."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for engine in LIBRARIES:
-        for name, version, rows, shapes in dispatch_rows(device, engine):
-            predicted = unseen(rows, folds(list(shapes)), exchange_constants)
-            known = np.isfinite(predicted)
-            errors = Errors.of(predicted[known], rows.seconds[known])
-            found.setdefault(engine, {})[name] = _told(exchange_constants(rows), version, rows, errors)
-    return found
-
-
-def _told(constants: Mapping[str, float], version: str, rows: Rows, errors: Errors) -> dict[str, Any]:
-    return complete(constants) | {
-        "version": version,
-        "points": len(rows),
-        "median": round(errors.median, 4),
-        "p90": round(errors.p90, 4),
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -150,3 +150,13 @@ def unseen(rows: Any, fold: Any, constants_of: Callable[[Any], Mapping[str, floa
         if kept.any() and not kept.all():
             predicted[kept] = rows.part(kept).predicted(constants_of(rows.part(~kept)))
     return predicted
+
+
+def four_digits(form: Any) -> dict[str, float]:
+    """Every constant of a kernel's form (a dataclass), for a hardware file."""
+    return {f.name: float(f"{getattr(form, f.name):.4g}") for f in fields(form)}
+
+
+def rests_on(version: str, points: int, errors: Errors) -> dict[str, Any]:
+    """What constants rest on, for a hardware file beside them."""
+    return {"version": version, "points": points, "median": round(errors.median, 4), "p90": round(errors.p90, 4)}

@@ -9,14 +9,14 @@ whose kernel before wrote them: the kernel's own formula has what the cache hold
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from perfmodel.catalog import load_gpu
-from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, held_out
+from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, four_digits, held_out, rests_on
 from perfmodel.fitting.tables import DEVICES, LIBRARIES, table, versions
 from perfmodel.gpu import GPU
 from perfmodel.kernels.gemm import QUANTIZED_BYTES, QUANTIZED_ROW, Gemm, gemm_waits
@@ -273,12 +273,9 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for m, kept, without, whole in zip(every, unseen, tried, constants(every), strict=True):
         errors = scored(m.rows, without, kept)
-        found.setdefault(m.library, {})[m.format] = complete(whole) | {
-            "version": m.version,
-            "points": int(m.rows.telling.sum()),
-            "median": round(errors.median, 4),
-            "p90": round(errors.p90, 4),
-        }
+        found.setdefault(m.library, {})[m.format] = four_digits(Gemm(**whole)) | rests_on(
+            m.version, int(m.rows.telling.sum()), errors
+        )
     return found
 
 
@@ -301,9 +298,3 @@ def measured(device: str) -> list[Measured]:
     """Every table of a device that holds products of models."""
     found = ((library, name, rows(device, library, name)) for library in LIBRARIES for name in FORMATS)
     return [Measured(lib, name, *told) for lib, name, told in found if told is not None and told[1].in_models.any()]
-
-
-def complete(constants: Mapping[str, float]) -> dict[str, float]:
-    """Every field of the form, for a hardware file."""
-    whole = Gemm(**constants)
-    return {f.name: float(f"{getattr(whole, f.name):.4g}") for f in fields(Gemm)}

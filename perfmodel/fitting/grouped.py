@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.catalog import load_gpu
-from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, folds, unseen
+from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, folds, four_digits, rests_on, unseen
 from perfmodel.fitting.tables import DEVICES, LIBRARIES, table, versions
 from perfmodel.gpu import GPU
 from perfmodel.kernels.grouped import Grouped, grouped_waits
@@ -273,13 +273,9 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for library, name, version, cold in tables(device):
         errors, unsplit = held_out_errors(cold)
-        constants = constants_of(cold)
         result.setdefault(library, {})[name] = {
-            **{f.name: float(f"{constants[f.name]:.4g}") for f in fields(Grouped)},
-            "version": version,
-            "points": len(cold),
-            "median": round(errors.median, 4),
-            "p90": round(errors.p90, 4),
+            **four_digits(Grouped(**constants_of(cold))),
+            **rests_on(version, len(cold), errors),
             "unsplit_points": unsplit.n,
             "unsplit_median": round(unsplit.median, 4),
             "unsplit_p90": round(unsplit.p90, 4),

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from perfmodel.catalog import load_gpu
-from perfmodel.fitting.attention import FEWEST_HEADS, FREE, cleaned, rests_on
-from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, held_out
+from perfmodel.fitting.attention import FEWEST_HEADS, FREE, cleaned
+from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, held_out, rests_on
 from perfmodel.fitting.tables import DEVICES, LIBRARIES, table
 from perfmodel.gpu import GPU
 from perfmodel.kernels.gemm import Gemm, gemm_waits

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.catalog import load_gpu
-from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, folds, unseen
+from perfmodel.fitting.fit import SHARE, Case, Errors, Start, fitted, folds, four_digits, rests_on, unseen
 from perfmodel.fitting.tables import DEVICES, LIBRARIES, table
 from perfmodel.gpu import GPU
 from perfmodel.kernels.scan import Scan, scan_waits
@@ -205,13 +205,7 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
     for library, kernel, version, cold in tables(device):
         errors, constants = held_out_errors(cold), constants_of(cold)
         whole = {**constants, "chunk": float(CHUNK if cold.chunked else 1)}
-        result.setdefault(library, {})[kernel] = {
-            **{f.name: float(f"{whole[f.name]:.4g}") for f in fields(Scan)},
-            "version": version,
-            "points": len(cold),
-            "median": round(errors.median, 4),
-            "p90": round(errors.p90, 4),
-        }
+        result.setdefault(library, {})[kernel] = four_digits(Scan(**whole)) | rests_on(version, len(cold), errors)
     return result
 
 
