@@ -7,7 +7,7 @@ those of the captured kernel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -192,9 +192,8 @@ def scored(rows: Rows, constants_of: Any) -> Errors:
 
 def complete(constants: Mapping[str, float]) -> dict[str, float]:
     """Every field of the form, for a hardware file."""
-    whole = Collective(**constants)
-    limits = {f.name: getattr(whole, f.name) for f in fields(Collective) if f.name.endswith("limit")}
-    return four_digits(whole) | limits
+    whole = asdict(Collective(**constants))
+    return four_digits(Collective, whole) | {name: whole[name] for name in whole if name.endswith("limit")}
 
 
 def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:

@@ -152,9 +152,9 @@ def unseen(rows: Any, fold: Any, constants_of: Callable[[Any], Mapping[str, floa
     return predicted
 
 
-def four_digits(form: Any) -> dict[str, float]:
-    """Every constant of a kernel's form (a dataclass), for a hardware file."""
-    return {f.name: float(f"{getattr(form, f.name):.4g}") for f in fields(form)}
+def four_digits(form: Any, values: Mapping[str, float]) -> dict[str, float]:
+    """The constants of a kernel's form (a dataclass) among `values`, for a hardware file."""
+    return {f.name: float(f"{values[f.name]:.4g}") for f in fields(form)}
 
 
 def rests_on(version: str, points: int, errors: Errors) -> dict[str, Any]:

@@ -9,7 +9,7 @@ whose kernel before wrote them: the kernel's own formula has what the cache hold
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -273,7 +273,7 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for m, kept, without, whole in zip(every, unseen, tried, constants(every), strict=True):
         errors = scored(m.rows, without, kept)
-        found.setdefault(m.library, {})[m.format] = four_digits(Gemm(**whole)) | rests_on(
+        found.setdefault(m.library, {})[m.format] = four_digits(Gemm, asdict(Gemm(**whole))) | rests_on(
             m.version, int(m.rows.telling.sum()), errors
         )
     return found

@@ -274,7 +274,7 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
     for library, name, version, cold in tables(device):
         errors, unsplit = held_out_errors(cold)
         result.setdefault(library, {})[name] = {
-            **four_digits(Grouped(**constants_of(cold))),
+            **four_digits(Grouped, constants_of(cold)),
             **rests_on(version, len(cold), errors),
             "unsplit_points": unsplit.n,
             "unsplit_median": round(unsplit.median, 4),

@@ -205,7 +205,7 @@ def fits(device: str) -> dict[str, dict[str, dict[str, Any]]]:
     for library, kernel, version, cold in tables(device):
         errors, constants = held_out_errors(cold), constants_of(cold)
         whole = {**constants, "chunk": float(CHUNK if cold.chunked else 1)}
-        result.setdefault(library, {})[kernel] = four_digits(Scan(**whole)) | rests_on(version, len(cold), errors)
+        result.setdefault(library, {})[kernel] = four_digits(Scan, whole) | rests_on(version, len(cold), errors)
     return result
 
 
