@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,19 @@ from perfmodel.calibrated import Architecture
 from perfmodel.catalog import data_folder, load_gpu, read_yaml
 from perfmodel.errors import RequestError, SpecError
 from perfmodel.fitting import write as writing
-from perfmodel.fitting.fit import SHARE, TIME, Errors, Start, fitted, folds, held_out, unseen
+from perfmodel.fitting.fit import SHARE, TIME, Errors, Start, fitted, folds, four_digits, held_out, unseen
 from perfmodel.fitting.write import Fitted, means, write
 from perfmodel.spec import checked
 
 SIZES = np.geomspace(1e3, 1e9, 60)
 START = {"launch_s": Start(1e-5, TIME, pull=15), "memory": Start(0.5, SHARE, pull=15)}
 TODAY = datetime.date(2026, 11, 21)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    launch_s: float
+    memory: float = 0.75
 
 
 def moved(c):
@@ -269,3 +276,10 @@ def test_the_files_that_ship_are_as_calibrate_leaves_them(tmp_path: Path) -> Non
     write(held, folder, entry(folder / "h100.yaml").fit.date)
     for file in sorted(folder.rglob("*.yaml")):
         assert read_yaml(file) == read_yaml(data_folder("hardware") / file.relative_to(folder)), file.name
+
+
+def test_a_file_gets_every_constant_of_a_form_and_nothing_else() -> None:
+    got = four_digits(Kernel, asdict(Kernel(launch_s=1.23456e-6)) | {"spread": 1.0})
+    assert got == {"launch_s": 1.235e-6, "memory": 0.75}
+    with pytest.raises(KeyError, match="memory"):
+        four_digits(Kernel, {"launch_s": 1e-6})

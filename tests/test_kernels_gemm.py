@@ -187,9 +187,3 @@ def test_rows_whose_weights_stay_in_cache_tell_nothing_of_memory() -> None:
     assert (six.cold >= one.cold).all()  # type: ignore[attr-defined]
     assert six.cold.sum() > one.cold.sum()  # type: ignore[attr-defined]
     assert not one.telling[few & (weights == 2 * 4096 * 4096)].any()  # type: ignore[attr-defined]
-
-
-def test_a_fit_tells_every_constant() -> None:
-    from perfmodel.fitting.gemm import complete
-
-    assert complete(asdict(PERFECT)) == asdict(PERFECT)
