@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -15,7 +18,7 @@ from perfmodel.model import Model
 from perfmodel.spec import checked
 
 ROOT = Path(__file__).parent.parent
-DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands() -> dict[str, set[str]]:
@@ -105,11 +108,29 @@ def test_json_keys_are_documented(run) -> None:
 
 def test_recorded_errors_are_what_the_command_prints(run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python benchmarks/accuracy.py --recorded` writes them anew."""
-    import shlex
-
     monkeypatch.setenv("COLUMNS", "110")
     text = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\n\$ perfmodel (.*--recorded.*)\n((?:(?!```).*\n)*)```$", text, re.M)
     assert len(blocks) >= 4
     for command, printed in blocks:
         assert run(*shlex.split(command)).out == printed, command
+
+
+def renewal() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "renew.py"))
+
+
+def test_pictures_show_what_perfmodel_says() -> None:
+    """`python docs/renew.py` draws them anew."""
+    for file, drawn in renewal()["pictures"]().items():
+        assert file.read_text(encoding="utf-8") == drawn, file.name
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "levers").glob("[!R]*.md")), ids=lambda page: page.stem)
+def test_pages_of_levers_hold_what_commands_print(page: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    blocks = renewal()["ANSWER"].findall(page.read_text(encoding="utf-8"))
+    assert blocks
+    for command, printed in blocks:
+        answer = run(*shlex.split(command))
+        assert answer.out + answer.err == printed, command
