@@ -15,6 +15,7 @@ from perfmodel.deployment import ATTENTIONS, Deployment, precision_for
 from perfmodel.engine import FLAVOURS
 from perfmodel.engine import engine as engine_named
 from perfmodel.errors import DoesNotFitError, RequestError
+from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
 from perfmodel.gpu import GPU
 from perfmodel.latency import Latency, decode_time, denoising_pass_time, latency
@@ -203,6 +204,8 @@ def estimate(
     weights: str | None = None,
     kv: str | None = None,
     activations: str | None = None,
+    exempt: str | None = None,
+    dequantize: str | int | None = None,
     attention: str = "flash",
     kv_cache: bool = True,
     engine: str = "vllm",
@@ -219,8 +222,9 @@ def estimate(
 
     `model` and `gpu` are names, aliases, Hub ids, paths, or specs. `batch`, `prompt` and `output` (tokens) may be
     arrays that broadcast together. Without `gpu_count`, `tp` or `pp` the fewest devices that hold model and
-    workload are taken. `price` is USD per device and hour. `assume` is the family to read a config.json of unknown
-    model_type as; `prune` gives the model other sizes (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096";
+    workload are taken. `exempt` names what of quantized weights stays in 16 bits (perfmodel.exempt), `dequantize` where
+    weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD per device and hour.
+    `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model other sizes (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096";
     `routing_skew` is the exponent α of the experts' popularity i^−α. Models that write by denoising take
     `denoising_steps` passes (one a token) over blocks of `block_length` tokens. Raises RequestError, UnknownNameError
     or SpecError when the question is wrong, DoesNotFitError when the answer is no (unless `must_fit` is False or
@@ -228,11 +232,14 @@ def estimate(
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
     gpu = load_gpu(gpu) if isinstance(gpu, str) else gpu
+    weights, exempt = recipe(weights, exempt)
+    precision = precision_for(gpu, weights, kv, activations, model.quantization, dequantize)
+    model, precision = sparing(model, precision, exempt)
     work = _workload(model, prompt, output, batch, denoising_steps, block_length)
     single = Deployment(
         model,
         gpu,
-        precision_for(gpu, weights, kv, activations, model.quantization),
+        precision,
         _engine(engine, gpu, memory_share),
         attention=_attention(attention),
         cache=kv_cache,

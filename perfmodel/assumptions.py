@@ -7,12 +7,15 @@ from math import isfinite
 
 from perfmodel.arithmetic import Number
 from perfmodel.batching import first_step
+from perfmodel.breakeven import MOST, break_even, weight_only
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.errors import RequestError
+from perfmodel.exempt import whole_of
+from perfmodel.expected import OUTLIERS_S
 from perfmodel.interval import basis, spread
 from perfmodel.layers.moe import MixtureOfExperts
-from perfmodel.precision import number_format
+from perfmodel.precision import ALWAYS, number_format
 from perfmodel.workload import Workload
 
 STEEPEST = 10.0  # of a routing skew: the first expert then takes all that a token may give it
@@ -41,6 +44,7 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
     yield chosen
     yield from plan.model.notes
     yield f"{stored}, {kept_in}, {p.activations.name} activations; matrix products at the {p.compute} peak"
+    yield from _products(plan, work)
     yield (
         f"{plan.engine.name} defaults: {plan.engine.memory_share:.0%} of memory, KV blocks of {plan.engine.block}, "
         f"passes of at most {plan.engine.token_budget:,} tokens"
@@ -81,8 +85,45 @@ def _in_other_formats(plan: Deployment) -> str:
 
 def _and_exempt(plan: Deployment) -> str:
     """The parts that the checkpoint leaves in 16 bits."""
-    names = sorted({name for block in plan.model.blocks for name in block.exempt})
+    blocks = plan.model.blocks
+    whole = [block for block in blocks if set(whole_of(block)) <= set(block.exempt)]
+    layers = sum(block.repeat for block in whole if not block.inner)
+    if layers == plan.model.layers:
+        whole, layers = [], 0
+    names = sorted({name for block in blocks if block not in whole for name in block.exempt})
+    names += [f"{layers} whole layer{'s' * (layers != 1)}"] if layers else []
     return f", {', '.join(names)}" if names else ""
+
+
+def _products(plan: Deployment, work: Workload) -> Iterator[str]:
+    """What becomes of quantized weights in a product, and to which batch that pays."""
+    p = plan.precision
+    if p.weights.outliers and p.compute == p.weights.computes:
+        yield (
+            f"LLM.int8(): {p.weights.outliers:.1%} of the inputs in a second product of {p.stream.name}, weights and "
+            f"inputs of the first in int8; the host reads back which, for {OUTLIERS_S * 1e3:g} ms a product"
+        )
+    if not weight_only(p):
+        return
+    most = p.weights.fused if p.fused is None else p.fused
+    where = f"inside the products, which run at the {p.compute} peak"
+    if most is not None and most < ALWAYS:
+        apart = "written out in memory before the product"
+        where = f"{where}, up to {most:,} row{'s' * (most != 1)}, and {apart} beyond" if most else apart
+    yield f"{p.weights.name} weights are widened to {p.stream.name} {where}"
+    sizes = (work.batch, work.prompt, work.output)
+    if plan.cache and not plan.model.bidirectional and not any(hasattr(size, "shape") for size in sizes):
+        yield _paying(plan, work)
+
+
+def _paying(plan: Deployment, work: Workload) -> str:
+    """To which batch weights that are narrow, while their products are not, decode faster than wide ones."""
+    p = plan.precision
+    batch = break_even(plan, work)
+    told = f"{p.weights.name} weights decode no slower than {p.stream.name} ones"
+    if batch == 0:
+        return f"{told} at no batch here, and only save memory"
+    return f"{told} up to batch {batch:,} here" if batch else f"{told} at any batch up to {MOST:,} here"
 
 
 def _denoising(plan: Deployment, work: Workload) -> str:

@@ -7,15 +7,17 @@ from typing import Any
 
 from perfmodel.answer import Estimate, Range, plain
 from perfmodel.arithmetic import Number
+from perfmodel.breakeven import weight_only
 from perfmodel.calibrated import FACTORS, Calibration
 from perfmodel.calibration import Constants
 from perfmodel.catalog import load_architecture
+from perfmodel.computes import ways
 from perfmodel.expected import seconds_by_name
 from perfmodel.gpu import GPU
 from perfmodel.latency import LEGS, Time
 from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
-from perfmodel.precision import Precision
+from perfmodel.precision import ALWAYS, Precision
 from perfmodel.roofline import bound_s, ridge
 
 
@@ -111,6 +113,7 @@ def gpu_dict(gpu: GPU) -> dict[str, Any]:
         "aliases": list(gpu.aliases),
         "figures": gpu_figures(gpu),
         "ridge_flop_per_byte": {name: gpu.peak(name) / gpu.memory_bandwidth for name in gpu.peak_flops},
+        "weight_formats": [way._asdict() for way in ways(gpu)],
         "notes": list(gpu.notes),
         "calibration": {
             library: block.model_dump(mode="json", exclude_defaults=True)["kernels"]
@@ -183,14 +186,23 @@ def _source(gpu: GPU, figure: str) -> str | None:
     return ", ".join(part for part in parts if part)
 
 
-def _precision(p: Precision) -> dict[str, str]:
+def _precision(p: Precision) -> dict[str, Any]:
     return {
         "weights": p.weights.name,
         "kv": p.kv.name,
         "activations": p.activations.name,
         "exempt": p.exempt.name,
         "compute": p.compute,
+        "dequantize": _dequantize(p),
     }
+
+
+def _dequantize(p: Precision) -> str | int | None:
+    """Where weights that no matrix unit takes are widened: "fused", "unfused", or fused up to so many rows."""
+    most = p.weights.fused if p.fused is None else p.fused
+    if not weight_only(p):
+        return None
+    return "fused" if most is None or most >= ALWAYS else most or "unfused"
 
 
 def _phase(answer: Estimate, counted: Totals, time: Time, ops_of: Any, breakdown: bool) -> dict[str, Any]:

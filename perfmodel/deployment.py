@@ -10,7 +10,7 @@ from perfmodel.engine import ENGINES, Engine
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
 from perfmodel.model import Model, OtherFormat, Quantization
-from perfmodel.precision import STREAMS, NumberFormat, Precision, Stored, number_format
+from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
 
 ATTENTIONS = ("flash", "naive")
 
@@ -97,6 +97,7 @@ def precision_for(
     kv: str | None = None,
     activations: str | None = None,
     declared: Quantization | None = None,
+    dequantize: str | int | None = None,
 ) -> Precision:
     """The precision that the given formats (or none) mean on `gpu`.
 
@@ -104,16 +105,35 @@ def precision_for(
     first of BF16, FP16, FP32 that the device computes. Activations follow given weights that the matrix units take
     (FP8, NVFP4, MXFP4); INT8 and INT4 weights are widened to the 16-bit stream, and so are declared ones that the
     device does not compute (as engines do by Marlin, Frantar et al. 2024). The cache defaults to the stream.
+    `dequantize` says whether that happens inside the product (`rows_fused`).
     RequestError when the device lacks a format that must compute.
     """
     if weights is None and declared is not None:
-        return _declared_precision(gpu, declared, kv, activations)
+        return replace(_declared_precision(gpu, declared, kv, activations), fused=rows_fused(dequantize))
     usual = next(name for name in STREAMS if name in gpu.peak_flops)
     stored = number_format(weights or usual, "--weights")
     stream = _stream(gpu, stored, activations, usual)
     fed = number_format(activations, "--activations") if activations else _fed(stored, stream)
     precision = Precision(stored, number_format(kv or stream.name, "--kv"), fed, stream, **_ends(stored, stream))
-    return _checked(gpu, precision, activations)
+    return _checked(gpu, replace(precision, fused=rows_fused(dequantize)), activations)
+
+
+def rows_fused(text: str | int | None) -> int | None:
+    """`--dequantize`: most rows for which weights are widened inside the product; None where kernels decide.
+
+    RequestError for what is neither "fused" (always inside), "unfused" (never) nor a number of rows.
+    """
+    if text is None or text == "":
+        return None
+    named = {"fused": ALWAYS, "unfused": 0}.get(str(text).lower())
+    if named is not None:
+        return named
+    if isinstance(text, bool) or not str(text).isdecimal() or int(text) > ALWAYS:
+        raise RequestError(
+            "--dequantize must be fused, unfused, or the most rows for which weights are widened inside the product, "
+            f'like 256; got "{str(text)[:40]}".'
+        )
+    return int(text)
 
 
 def _ends(stored: NumberFormat, stream: NumberFormat) -> dict[str, Any]:
@@ -178,6 +198,8 @@ def _stream(gpu: GPU, stored: NumberFormat, activations: str | None, usual: str)
 
 
 def _fed(stored: NumberFormat, stream: NumberFormat) -> NumberFormat:
+    if stored.outliers:
+        return number_format("int8", "")
     return stored if stored.computes and stored.bits < 16 and stored.name != "int8" else stream
 
 

@@ -21,7 +21,7 @@ from perfmodel.kernels.gemm import gemm_waits
 from perfmodel.kernels.grouped import grouped_waits
 from perfmodel.kernels.scan import scan_waits
 from perfmodel.op import Op
-from perfmodel.precision import STREAMS
+from perfmodel.precision import STREAMS, WEIGHT_ONLY
 from perfmodel.roofline import link_of, peak_of
 
 CLOCK = 1.5e9
@@ -30,8 +30,6 @@ L2_A_UNIT = 400e3
 """Bytes of L2 cache for each compute unit of a device whose cache is not known."""
 MOST = 0.97
 """Share of the peak that no product passes, however much power there is."""
-WEIGHT_ONLY = ("w4", "w8", "mxfp4")
-"""Formats of weights alone. Their tables were taken kernel by kernel; in a captured graph they start as others do."""
 WIDENED_ROWS = 32
 """Rows from which engines widen weights before the product instead of inside it."""
 
@@ -69,6 +67,7 @@ def _joined(op: Op, rider: Op) -> Op:
         activation_bytes=op.activation_bytes + rider.activation_bytes,
         spilled_bytes=op.spilled_bytes + rider.spilled_bytes,
         columns=op.columns + rider.columns,
+        products=op.products + rider.products,
     )
 
 
@@ -99,11 +98,63 @@ def expected_waits(op: Op, c: Constants) -> Waits:
     waits = waits.at(sustained.compute * costs.compute, sustained.memory * costs.memory, costs.launch)
     # what factors of engine and device make of a kernel stays within what the datasheet allows
     computing = maximum(waits.compute, op.executed_flops / peak_of(op, c.gpu, c.engine.half_sums))
-    moving = maximum(waits.bandwidth, op.compulsory_bytes / c.gpu.memory_bandwidth)
-    return waits._replace(compute=computing, bandwidth=moving)
+    least = (op.compulsory_bytes - op.copied_bytes) / c.gpu.memory_bandwidth
+    waits = waits._replace(compute=computing, bandwidth=maximum(waits.bandwidth, least))
+    return _by_the_host(op, waits) if op.outliers else waits
 
 
 def _product(op: Op, c: Constants) -> Waits:
+    """A matrix product, and what its format of weights needs around it."""
+    if op.outliers:
+        return _in_two(op, c)
+    if isinstance(op.widened, int) and op.widened == 0:
+        return _multiplied(op, c)
+    inside = _multiplied(replace(op, spilled_bytes=0), c)
+    return inside.part(1 - op.widened).beside(_widened(op, c).part(op.widened))
+
+
+def _widened(op: Op, c: Constants) -> Waits:
+    """A pass that writes the weights out in 16 bits, and then a 16-bit product of that copy."""
+    copy = WORD * op.matrices * op.columns * op.depth
+    product = _multiplied(replace(op, weight_bytes=copy, spilled_bytes=0, storage="bf16"), c)
+    pass_s = (op.weight_bytes + copy) / (STREAMED * c.gpu.memory_bandwidth)
+    launch_s = c.of("gemm", "bf16").launch_s
+    return product._replace(alone=pass_s, overhead=product.overhead + op.products * launch_s)
+
+
+def _in_two(op: Op, c: Constants) -> Waits:
+    """LLM.int8() (Dettmers et al. 2022, §3.2): an INT8 product, one in 16 bits of the outliers, and passes around them.
+
+    Inputs are read for the largest of each row, read again and written in 8 bits; sums are written in 32 bits, read
+    and written in 16; those of the outliers are read and added (bitsandbytes, MatMul8bitLt).
+    """
+    inner, stream = op.outliers, next(name for name in STREAMS if name in c.gpu.peak_flops)
+    elements = op.matrices * op.columns * op.depth
+    main = _multiplied(replace(op, flops=op.flops * (1 - inner)), c)
+    wide = replace(op, flops=op.flops * inner, depth=op.depth * inner, weight_bytes=WORD * elements * inner)
+    side = _multiplied(replace(wide, format=stream, storage="bf16"), c)
+    passed = op.rows * (INPUT_PASSES * op.depth + OUTPUT_PASSES * op.columns)
+    side = Waits(alone=passed / (STREAMED * c.gpu.memory_bandwidth), overhead=side.total)
+    return main.beside(side)
+
+
+INPUT_PASSES = 2 + 2 + 1
+OUTPUT_PASSES = 4 + 4 + 2 + 2 + 2
+"""Bytes that LLM.int8() moves for each input and each output of a product, beside the product's own."""
+OUTLIERS_S = 0.5e-3
+"""Seconds for which the host holds up each product of LLM.int8(), which columns have outliers being read back to it.
+
+Five rates of transformers and bitsandbytes on RTX 4090D and A800 give 0.45 to 0.59 ms a product, all of a step over its
+products (bitsandbytes issue 1867, 2026); reports of 2023 give 0.7, of 2022 1.0.
+"""
+
+
+def _by_the_host(op: Op, waits: Waits) -> Waits:
+    """With what the host adds to each product, which no engine's way of launching changes."""
+    return waits._replace(overhead=waits.overhead + op.products * OUTLIERS_S)
+
+
+def _multiplied(op: Op, c: Constants) -> Waits:
     """A matrix product, by one matrix or by one of many for each group of rows."""
     gpu = c.gpu
     peak = peak_of(op, gpu, c.engine.half_sums)
@@ -113,7 +164,7 @@ def _product(op: Op, c: Constants) -> Waits:
         k = replace(k, launch_s=start, compute=minimum(k.compute * c.power, MOST))
         waits = gemm_waits(
             op.flops, op.bytes, op.rows, op.columns, op.depth, peak, gpu.memory_bandwidth, gpu.compute_units,
-            k, 0, op.activation_bytes, l2_bytes(gpu),
+            k, op.dynamic, op.activation_bytes, l2_bytes(gpu),
         )  # fmt: skip
     else:
         waits = grouped_waits(

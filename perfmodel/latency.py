@@ -212,10 +212,10 @@ def stage_time(c: Constants, ops: list[Op], layers: Number) -> Time:
 def legs_of(waits: Waits) -> tuple[Number, Number, Number, Number]:
     """Expected seconds on each leg: √(a² + b²) is a²/√(a² + b²) of a and the rest of b."""
     if isinstance(waits.compute, (int, float)) and waits.compute == 0:
-        return 0, waits.bandwidth, waits.link, waits.overhead
-    together = waits.total - waits.overhead - waits.link
+        return 0, waits.bandwidth + waits.alone, waits.link, waits.overhead
+    together = waits.total - waits.overhead - waits.link - waits.alone
     computing = waits.compute * waits.compute / together
-    return computing, together - computing, waits.link, waits.overhead
+    return computing, together - computing + waits.alone, waits.link, waits.overhead
 
 
 def added(parts: list[Number]) -> Number:

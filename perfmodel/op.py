@@ -54,6 +54,11 @@ class Op:
                         FlashAttention)
     rows, columns, depth  of a matrix product: rows × depth times depth × columns
     matrices            different matrices of that size that the rows go through (experts)
+    widened             1 where a product's weights are written out in 16 bits first (`spilled_bytes` has that copy,
+                        written and read), 0 where the product widens them itself
+    outliers            share of a product's depth that is multiplied in 16 bits (LLM.int8())
+    dynamic             1 where a scale of the whole input is looked for in every pass
+    products            matrix products that are one kernel here, Q, K and V
     storage             by which the constants of its kernel go: how weights ("bf16", "fp8", "w4", …) or cache are kept,
                         or the kind of recurrence
     form                kernel of its own, by its name in `calibration:` blocks, where the kind does not tell
@@ -81,6 +86,10 @@ class Op:
     columns: Number = 0
     depth: Number = 0
     matrices: Number = 1
+    widened: Number = 0
+    outliers: float = 0.0
+    dynamic: int = 0
+    products: int = 1
     storage: str = ""
     form: str = ""
     heads: Heads | None = None
@@ -116,6 +125,11 @@ class Op:
     def compulsory_bytes(self) -> Number:
         """Bytes that cross device memory however well kernels are fused."""
         return self.weight_bytes + self.kv_read_bytes + self.kv_write_bytes + self.spilled_bytes
+
+    @property
+    def copied_bytes(self) -> Number:
+        """What the pass moves that writes a product's weights out in 16 bits: they are read, the copy is written."""
+        return self.widened * (self.weight_bytes + self.spilled_bytes / 2)
 
     @property
     def bytes(self) -> Number:

@@ -26,6 +26,10 @@ class NumberFormat:
     tensor    bits that come once a matrix
     head      format of the LM head, by name, where files of this format quantize it too; "" for 16 bits
     table     the same of the embedding; one that serves as LM head as well is stored as that
+    fused     most rows of inputs for which kernels widen the weights inside the product; beyond, they are written out
+              in 16 bits first. None: always inside
+    outliers  share of the inputs that is multiplied in 16 bits, by a second product (LLM.int8())
+    dynamic   whether a scale of the whole input is looked for in every pass
     computes  the peak of the device that it uses when both operands are stored so; None where matrix units
               do not take it and it is widened to 16 bits first
     """
@@ -42,6 +46,9 @@ class NumberFormat:
     tensor: int = 0
     head: str = ""
     table: str = ""
+    fused: int | None = None
+    outliers: float = 0.0
+    dynamic: bool = False
     note: str = ""
 
     @property
@@ -102,6 +109,9 @@ def _groups(stored: NumberFormat, rows: Number, columns: Number) -> tuple[Number
     return even, high * wide
 
 
+OUTLIERS = 0.001
+"""Of inputs, beyond ±6: "more than 99.9 % of values are multiplied in 8-bit" (Dettmers et al. 2022, LLM.int8())"""
+
 # One row a scheme; "-g64" after its name gives another group, "-row" one group a row, "-64x64" another block. Sources:
 # AWQ: an FP16 scale and a zero of as many bits as a weight for each 128 weights (Lin et al. 2024 §5; AutoAWQ, gemm.py:
 # qweight, qzeros, scales). GPTQ: the same, and an INT32 group index a column (Frantar et al. 2023; AutoGPTQ: g_idx).
@@ -112,8 +122,8 @@ def _groups(stored: NumberFormat, rows: Number, columns: Number) -> tuple[Number
 # BF16 in Qwen's and llm-compressor's files. bitsandbytes: NF4 an FP32 absmax for each 64 of the flattened matrix and
 # the 16 FP32 levels (quant_map); double-quantized 8 bits for each 64, an FP32 for each 256 of those, their 256 FP32
 # levels and an FP32 offset (Dettmers et al. 2023, QLoRA, §3; functional.py, QuantState); INT8 an FP32 scale a row
-# (Dettmers et al. 2022). HQQ: scale and zero in 16 bits for each 64 (Badri & Shaji 2023). Quanto and torchao INT4:
-# scale and shift in 16 bits for each 128. BitNet: four weights a byte, a 16-bit scale a matrix (Ma et al. 2024).
+# (Dettmers et al. 2022); of 4 bits its kernels widen inside the product for one row alone (matmul_4bit). HQQ: scale
+# and zero in 16 bits for each 64 (Badri & Shaji 2023). Quanto and torchao INT4: scale and shift for each 128. BitNet: four weights a byte, a 16-bit scale a matrix (Ma et al. 2024).
 # GGUF (llama.cpp, ggml-common.h): bits of the struct of a block, 256 weights of k- and i-quants and 32 of the others;
 # what a file keeps its LM head and its embedding in is by llama-quant.cpp (llama_tensor_get_type).
 FORMATS: dict[str, NumberFormat] = {
@@ -124,9 +134,9 @@ FORMATS: dict[str, NumberFormat] = {
         NumberFormat("fp16", 16, "fp16"),
         NumberFormat("fp8", 8, "fp8", note="E4M3 or E5M2; scales a tensor or row weigh under 0.1 % and are left out"),
         NumberFormat("fp8-tensor", 8, "fp8", tensor=64, note="an FP32 scale of weights and of inputs a matrix"),
-        NumberFormat("fp8-tensor-dynamic", 8, "fp8", tensor=32, note="an FP32 scale a matrix"),
+        NumberFormat("fp8-tensor-dynamic", 8, "fp8", tensor=32, dynamic=True, note="an FP32 scale a matrix"),
         NumberFormat("fp8-tensor16", 8, "fp8", tensor=32, note="a 16-bit scale of weights and of inputs a matrix"),
-        NumberFormat("fp8-tensor16-dynamic", 8, "fp8", tensor=16, note="a 16-bit scale a matrix"),
+        NumberFormat("fp8-tensor16-dynamic", 8, "fp8", tensor=16, dynamic=True, note="a 16-bit scale a matrix"),
         NumberFormat("fp8-row", 8, "fp8", scales=32, block=0, note="an FP32 scale a row (FBGEMM)"),
         NumberFormat("fp8-row16", 8, "fp8", scales=16, block=0, note="a 16-bit scale a row (llm-compressor)"),
         NumberFormat("fp8-block", 8, "fp8", scales=32, block=128, rows=128, note="an FP32 scale a 128 × 128 block"),
@@ -134,6 +144,7 @@ FORMATS: dict[str, NumberFormat] = {
         NumberFormat("mxfp8", 8, "fp8", scales=8, block=32, note="OCP microscaling"),
         NumberFormat("int8", 8, "int8", note="one scale a row, left out"),
         NumberFormat("int8-row", 8, "int8", scales=32, block=0, note="an FP32 scale a row (bitsandbytes)"),
+        NumberFormat("llm-int8", 8, "int8", scales=32, block=0, outliers=OUTLIERS, note="LLM.int8(): INT8 and 16 bits"),
         NumberFormat("int8-row16", 8, "int8", scales=16, block=0, note="a 16-bit scale a row"),
         NumberFormat("int8-tensor16", 8, "int8", tensor=16, note="a 16-bit scale a matrix"),
         NumberFormat("int4", 4, None, scales=20, block=128, note="AWQ: groups of 128, scale and zero point"),
@@ -150,9 +161,11 @@ FORMATS: dict[str, NumberFormat] = {
         NumberFormat("int4-sym", 4, None, scales=16, block=128, note="symmetric: a 16-bit scale for each 128"),
         NumberFormat("packed8", 8, None, scales=16, block=128, tensor=128, note="compressed-tensors at 8 bits"),
         NumberFormat("packed8-zero", 8, None, scales=24, block=128, tensor=128, note="the same, with zero points"),
-        NumberFormat("nf4", 4, None, scales=32, block=64, flat=True, tensor=512, note="bitsandbytes NF4 or FP4"),
         NumberFormat(
-            "nf4-double", 4, None, scales=8, block=64, flat=True, nested=32, tensor=512 + 8192 + 32,
+            "nf4", 4, None, scales=32, block=64, flat=True, tensor=512, fused=1, note="bitsandbytes NF4 or FP4"
+        ),
+        NumberFormat(
+            "nf4-double", 4, None, scales=8, block=64, flat=True, nested=32, tensor=512 + 8192 + 32, fused=1,
             note="bitsandbytes, absmax quantized too",
         ),
         NumberFormat("hqq4", 4, None, scales=32, block=64, note="HQQ: scale and zero in 16 bits"),
@@ -198,6 +211,7 @@ _GROUP = re.compile(r"(?P<base>.+)-(?:g(?P<group>\d{1,5})|(?P<row>row)|(?P<rows>
 _BITS = re.compile(r"(?P<bits>\d(?:\.\d{1,3})?)bpw")
 _ALIASES = {"float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float8": "fp8"}
 _ALIASES |= {"f32": "fp32", "f16": "fp16"}  # GGUF's names
+_ALIASES |= {"llm.int8": "llm-int8", "w8a16": "int8"}
 _ALIASES |= {"fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "awq": "int4", "w4a16": "int4", "fp4": "nvfp4"}
 
 STREAMS = ("bf16", "fp16", "fp32")
@@ -240,6 +254,12 @@ def _of_bits(name: str) -> NumberFormat | None:
     return NumberFormat(name, bits, None, head="q6_k", note="EXL2: mean bits a weight; the head at 6 bits")
 
 
+WEIGHT_ONLY = ("w4", "w8", "mxfp4")
+"""What `storage_of` calls weights that are widened for 16-bit inputs."""
+ALWAYS = 2**40
+"""Rows that no product has: widened inside it, however many there are."""
+
+
 class Stored(NamedTuple):
     """How one weight matrix is kept: its format, what its products are fed, and the peak that they run at."""
 
@@ -275,7 +295,8 @@ class Precision:
     `lm_head` by default; what else a checkpoint exempts stands in the model's blocks). `activations` is what matrix
     products are fed, `stream` what travels between kernels and what attention computes in. `others` are further
     formats that a checkpoint declares, by name; which tensors have them stands in the blocks. `head` is that of
-    an LM head which a checkpoint quantizes, `table` that of an embedding.
+    an LM head which a checkpoint quantizes, `table` that of an embedding. `fused` is the most rows for which weights
+    are widened inside the product, where that is not as kernels of their format do.
     """
 
     weights: NumberFormat
@@ -285,6 +306,7 @@ class Precision:
     others: tuple[Stored, ...] = ()
     head: Stored | None = None
     table: NumberFormat | None = None
+    fused: int | None = None
 
     @property
     def main(self) -> Stored:
@@ -309,6 +331,13 @@ class Precision:
         """The peak that the layers' matrix products run at: that of the wider operand."""
         wider = self.weights if self.weights.bits >= self.activations.bits else self.activations
         return wider.computes or self.stream.name
+
+    def widened(self, kept: Stored, rows: Number) -> Number:
+        """1 where a product of so many rows has its weights written out in 16 bits first, 0 where it has not."""
+        most = kept.weights.fused if self.fused is None else self.fused
+        if most is None or most >= ALWAYS or storage_of(kept.weights, kept.activations) not in WEIGHT_ONLY:
+            return 0
+        return (rows > most) * 1
 
     @classmethod
     def plain(cls, name: str = "bf16") -> Precision:

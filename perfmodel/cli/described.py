@@ -6,6 +6,7 @@ from typing import Any
 
 from perfmodel.calibrated import Calibration, Kernel
 from perfmodel.cli.screen import bold, width, wrapped
+from perfmodel.computes import ways
 from perfmodel.contract import gpu_figures, holds_kernels, inherited, model_figures
 from perfmodel.gpu import GPU
 from perfmodel.model import Model
@@ -119,7 +120,27 @@ def gpu_screen(gpu: GPU) -> str:
     lines = [bold(f"{gpu.title} ({gpu.name}), {gpu.architecture}"), Table(columns).to_text(), ""]
     lines += [wrapped(f"[{i}]", source) for i, source in enumerate(known, 1)]
     lines += [wrapped("Note", note) for note in gpu.notes]
-    return "\n".join([*lines, "", *_calibration(gpu)])
+    return "\n".join([*lines, "", *_formats(gpu), "", *_calibration(gpu)])
+
+
+WAYS = {
+    "native": "as they are stored",
+    "widened": "weights become 16 bits inside the product",
+    "on request": "only widened, by --activations",
+    "refused": "not at all",
+}
+
+
+def _formats(gpu: GPU) -> list[str]:
+    """What the device multiplies in each format of weights."""
+    found = ways(gpu)
+    columns = {
+        "weights": [way.weights for way in found],
+        "inputs": [way.activations or "-" for way in found],
+        "multiplied": [WAYS[way.way] for way in found],
+        "peak": [f"{show_flops_per_s(way.flops)} ({way.compute})" if way.flops else "-" for way in found],
+    }
+    return [Table(columns).to_text()]
 
 
 def _calibration(gpu: GPU) -> list[str]:

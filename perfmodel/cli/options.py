@@ -45,9 +45,23 @@ Pp = Annotated[int | None, _int("--pp", help="Pipeline parallelism: stages that 
 BatchSize = Annotated[int, _int("--batch", "-b", help=f"Sequences at once (default {BATCH}).")]
 Prompt = Annotated[int, _int("--prompt", help=f"Tokens in (default {PROMPT}).")]
 Output = Annotated[int, _int("--output", help=f"Tokens out (default {OUTPUT}).")]
-Weights = Annotated[str | None, typer.Option(help="Weight format: bf16, fp16, fp8, int8, int4, nvfp4, mxfp4, q4_k_m.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Weight format: bf16, fp16, fp8, int8, int4, nvfp4, mxfp4, q4_k_m, llm-int8, fp8-llama3."),
+]
 Kv = Annotated[str | None, typer.Option("--kv", help="KV-cache format: bf16, fp16, fp8, int8, int4.")]
 Activations = Annotated[str | None, typer.Option(help="What matrix products are fed: bf16, fp16, fp8, int8, nvfp4.")]
+Exempt = Annotated[
+    str | None,
+    typer.Option("--exempt", help='Parts that stay in 16 bits: "attention,first-layers=1,lm_head".', metavar="PARTS"),
+]
+Dequantize = Annotated[
+    str | None,
+    typer.Option(
+        "--dequantize",
+        help="Where weights are widened: fused (in the product), unfused (in memory, before), or N: fused to N rows.",
+    ),
+]
 Attention = Annotated[str, typer.Option(help="flash keeps scores on the chip; naive writes them to memory.")]
 NoKvCache = Annotated[bool, typer.Option("--no-kv-cache", help="Recompute the whole sequence at every step.")]
 EngineName = Annotated[
@@ -86,6 +100,8 @@ def _question(
     weights: Weights = None,
     kv: Kv = None,
     activations: Activations = None,
+    exempt: Exempt = None,
+    dequantize: Dequantize = None,
     attention: Attention = "flash",
     no_kv_cache: NoKvCache = False,
     engine: EngineName = "vllm",

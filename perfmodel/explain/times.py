@@ -90,7 +90,7 @@ def longest_lines(answer: Estimate, phase: str) -> list[str]:
 
 def _waited(waits: Waits) -> list[str]:
     """What a kernel waits for, leg by leg, and all of it together."""
-    words = {"compute": "computing", "bandwidth": "moving", "link": "talking", "overhead": "overhead"}
+    words = {"compute": "computing", "bandwidth": "moving", "link": "talking", "overhead": "overhead", "alone": "apart"}
     legs = {name: getattr(waits, name) for name in words if value_of(getattr(waits, name))}
     lines = [line(f"  {words[name]}", leg, show_seconds(value_of(leg))) for name, leg in legs.items()]
     named = {name: _seconds(value_of(leg), words[name]) for name, leg in legs.items()}

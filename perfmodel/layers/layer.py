@@ -87,7 +87,8 @@ class Context:
         how many different ones are read for them (experts).
         """
         M, p = self.batch.tokens if rows is None else rows, self.precision
-        stored, fed, compute = self.stored(part, wide)
+        stored, fed, compute = kept = self.stored(part, wide)
+        widened = p.widened(kept, M)
         biased = d_out * p.exempt.bytes if bias else 0
         shapes = self.rows(d_in, rows), self.rows(d_out, rows)
         return Op(
@@ -96,8 +97,12 @@ class Context:
             flops=2 * M * d_in * d_out,
             weight_bytes=matrices * (stored_bytes(stored, d_out, d_in) + biased),
             activation_bytes=(M * d_in * fed.bytes if feeds else 0) + M * d_out * p.stream.bytes,
+            spilled_bytes=widened * (2 * p.stream.bytes * matrices * d_in * d_out),
             format=compute,
             launches=1 if feeds else 0,
+            widened=widened,
+            dynamic=int(stored.dynamic and compute == stored.computes),
+            outliers=stored.outliers if compute == stored.computes else 0.0,
             rows=M,
             columns=d_out,
             depth=d_in,
