@@ -224,8 +224,9 @@ def estimate(
     arrays that broadcast together. Without `gpu_count`, `tp` or `pp` the fewest devices that hold model and
     workload are taken. `exempt` names what of quantized weights stays in 16 bits (perfmodel.exempt), `dequantize` where
     weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD per device and hour.
-    `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model other sizes (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096";
-    `routing_skew` is the exponent α of the experts' popularity i^−α. Models that write by denoising take
+    `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model other sizes
+    (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the experts'
+    popularity i^−α. Models that write by denoising take
     `denoising_steps` passes (one a token) over blocks of `block_length` tokens. Raises RequestError, UnknownNameError
     or SpecError when the question is wrong, DoesNotFitError when the answer is no (unless `must_fit` is False or
     sizes are arrays, where `fits` tells).

@@ -123,7 +123,8 @@ OUTLIERS = 0.001
 # the 16 FP32 levels (quant_map); double-quantized 8 bits for each 64, an FP32 for each 256 of those, their 256 FP32
 # levels and an FP32 offset (Dettmers et al. 2023, QLoRA, §3; functional.py, QuantState); INT8 an FP32 scale a row
 # (Dettmers et al. 2022); of 4 bits its kernels widen inside the product for one row alone (matmul_4bit). HQQ: scale
-# and zero in 16 bits for each 64 (Badri & Shaji 2023). Quanto and torchao INT4: scale and shift for each 128. BitNet: four weights a byte, a 16-bit scale a matrix (Ma et al. 2024).
+# and zero in 16 bits for each 64 (Badri & Shaji 2023). Quanto and torchao INT4: scale and shift for each 128. BitNet:
+# four weights a byte, a 16-bit scale a matrix (Ma et al. 2024).
 # GGUF (llama.cpp, ggml-common.h): bits of the struct of a block, 256 weights of k- and i-quants and 32 of the others;
 # what a file keeps its LM head and its embedding in is by llama-quant.cpp (llama_tensor_get_type).
 FORMATS: dict[str, NumberFormat] = {
