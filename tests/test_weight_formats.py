@@ -85,15 +85,18 @@ def test_405b_in_fp8_is_410_gb() -> None:
     assert held / 1e9 == pytest.approx(410, abs=0.5)
 
 
-NARROWING = ("fp32", "bf16", "fp8", "q6_k", "q5_k", "int4", "nvfp4", "mxfp4", "q3_k", "q2_k")
+NARROWING = (
+    ("fp32", "bf16", "awq8", "fp8", "hqq4", "nvfp4", "mxfp4", "int4", "int4-sym", "awq3", "awq2"),
+    ("q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"),  # whose files quantize LM head and embedding too
+)
 
 
 @LAWS
-@given(st.sampled_from(["llama3-8b", "mixtral-8x7b", "gemma-2-9b"]), st.sampled_from(["b200", "gb300"]))
-def test_fewer_bits_are_never_more_memory(model: str, gpu: str) -> None:
+@given(st.sampled_from(["llama3-8b", "mixtral-8x7b", "gemma-2-9b"]), st.sampled_from(NARROWING))
+def test_fewer_bits_are_never_more_memory(model: str, narrowing: tuple[str, ...]) -> None:
     spec = load_model(model)
-    held = [sum(spec.weight_bytes(precision_for(load_gpu(gpu), name)).values()) for name in NARROWING]
-    bits = [FORMATS[name].bytes for name in NARROWING]
+    held = [sum(spec.weight_bytes(precision_for(load_gpu("b200"), name)).values()) for name in narrowing]
+    bits = [FORMATS[name].bytes for name in narrowing]
     assert held == sorted(held, reverse=True)
     assert bits == sorted(bits, reverse=True)
 
@@ -135,7 +138,7 @@ def test_fp8_never_slows_decode_of_large_models(gpu: str, model: str, engine: st
 def test_weights_alone_never_slow_one_sequence(gpu: str, model: str, weights: str, engine: str) -> None:
     narrow, wide = tpot(model, gpu, weights=weights, engine=engine), tpot(model, gpu, engine=engine)
     assert narrow[0] < wide[0]
-    assert narrow[1] <= wide[1]
+    assert narrow[1] <= wide[1] * (1 + 1e-12)
 
 
 # ── where weights are widened ────────────────────────────────────────────────────────────────────
@@ -217,7 +220,9 @@ def test_marlin_keeps_its_speed_to_batch_16_and_loses_it_slowly() -> None:
         narrow, wide = (
             next(
                 op
-                for op in estimate("llama3-8b", "a10", weights=name, batch=rows, must_fit=False).decode_ops()
+                for op in estimate(
+                    "llama3-8b", "a10", weights=name, batch=rows, gpu_count=1, must_fit=False
+                ).decode_ops()
                 if op.name == "ffn_down"
             )
             for name in ("int4-sym", "bf16")
@@ -243,15 +248,15 @@ ONE_SEQUENCE = [
 
 @pytest.mark.parametrize(("model", "gpu", "rate"), ONE_SEQUENCE)
 def test_llm_int8_as_measured(model: str, gpu: str, rate: float) -> None:
-    """The host's time a product was set by these, so that 15 % says that one constant serves them all."""
-    assert 1 / tpot(model, gpu, weights="llm-int8", engine="torch", prompt=64)[1] == pytest.approx(rate, rel=0.15)
+    """The host's time a product was set by these, so that 6 % says that one constant serves them all."""
+    assert 1 / tpot(model, gpu, weights="llm-int8", engine="torch", prompt=64)[1] == pytest.approx(rate, rel=0.06)
 
 
 @pytest.mark.parametrize(("batch", "rate"), [(4, 35.91), (8, 69.88)])
 def test_llm_int8_of_more_sequences(batch: int, rate: float) -> None:
     """A800, the same report, which the constant has not seen: a model of 7B (32 layers) assumed."""
     step = tpot("mistral-7b", "a800", weights="llm-int8", engine="torch", prompt=64, batch=batch)[1]
-    assert batch / step == pytest.approx(rate, rel=0.2)
+    assert batch / step == pytest.approx(rate, rel=0.1)
 
 
 def test_llm_int8_was_slower_still() -> None:
