@@ -14,4 +14,5 @@ def picture() -> str:
     for name, asked in SERIES.items():
         times = estimate("llama3-70b", "h200", gpu_count=4, batch=BATCHES, must_fit=False, **asked).tpot_s.expected
         found[name] = [(batch, 1e3 * float(time)) for batch, time in zip(BATCHES, times, strict=True)]
-    return lines("Llama 3 70B on 4 × H200: what FP8 leaves alone", "sequences at once", "ms per token", found, log_x=True)
+    title = "Llama 3 70B on 4 × H200: what FP8 leaves alone"
+    return lines(title, "sequences at once", "ms per token", found, log_x=True)
