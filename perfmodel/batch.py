@@ -14,7 +14,8 @@ from perfmodel.arithmetic import Number, maximum, minimum, triangle
 class Group(NamedTuple):
     """`sequences` alike: each brings `tokens` new ones after `context` already cached.
 
-    `decodes` marks a step that generates: some layers have another form for it (absorbed MLA).
+    `decodes` marks a step that generates, or verifies what was guessed: some layers have another form for it
+    (absorbed MLA).
     """
 
     sequences: Number
@@ -67,6 +68,14 @@ class Batch:
         return cls((Group(sequences, 1, context, decodes=True),))
 
     @classmethod
+    def verify(cls, sequences: Number, tokens: Number, context: Number) -> Batch:
+        """`tokens` of each of `sequences` at once, all but the first guessed: every position's logits are wanted.
+
+        Pairs are those of a chain; the few that a tree's mask leaves out are counted.
+        """
+        return cls((Group(sequences, tokens, context, decodes=True),), logits=sequences * tokens)
+
+    @classmethod
     def denoise(cls, sequences: Number, tokens: Number, context: Number = 0) -> Batch:
         """A bidirectional pass over `tokens` positions, all of whose logits are wanted, after `context` cached ones."""
         return cls((Group(sequences, tokens, context),), logits=sequences * tokens, causal=False)
@@ -86,7 +95,7 @@ class Batch:
 
     @property
     def decodes(self) -> bool:
-        """Whether every sequence brings one token to a cache."""
+        """Whether every sequence goes on from a cache, by one token or by those that are guessed."""
         return all(group.decodes for group in self.groups)
 
     @property

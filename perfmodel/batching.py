@@ -28,9 +28,14 @@ def whole_prefill(plan: Deployment, work: Workload) -> Batch:
 
 
 def first_step(plan: Deployment, work: Workload) -> Batch:
-    """The first pass after the prefill: a token of each sequence; of a model that denoises, a block."""
+    """The first pass after the prefill: a token of each sequence; of a model that denoises, a block.
+
+    With speculation it is the pass that verifies the first guesses.
+    """
     if plan.model.bidirectional:
         return block_pass(plan, work)
+    if plan.speculation is not None:
+        return Batch.verify(work.batch, plan.speculation.verified, work.prompt)
     if plan.cache:
         return Batch.decode(work.batch, work.prompt)
     return Batch.prefill(work.batch, work.prompt + 1)
@@ -76,6 +81,8 @@ def decode_passes(plan: Deployment, work: Workload, context: Number) -> Passes:
     """
     count = minimum(work.batch, plan.pp)
     sequences = work.batch / count
+    if plan.speculation is not None:
+        return Passes(count, Batch.verify(sequences, plan.speculation.verified, context))
     if plan.cache:
         return Passes(count, Batch.decode(sequences, context))
     return Passes(count, Batch.prefill(sequences, context + 1))

@@ -11,6 +11,7 @@ from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
 from perfmodel.model import Model, OtherFormat, Quantization
 from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
+from perfmodel.speculation import Speculation
 
 ATTENTIONS = ("flash", "naive")
 
@@ -24,6 +25,7 @@ class Deployment:
     attention   "flash" or "naive"
     cache       False generates without a KV cache: every step recomputes the whole sequence
     routing_skew  exponent α of the experts' popularity, i^−α; 0 when all are chosen alike
+    speculation   what guesses tokens ahead, which a pass then verifies together; None where nothing does
     """
 
     model: Model
@@ -35,6 +37,7 @@ class Deployment:
     attention: str = "flash"
     cache: bool = True
     routing_skew: float = 0.0
+    speculation: Speculation | None = None
 
     @property
     def gpu_count(self) -> int:
@@ -47,6 +50,10 @@ class Deployment:
     def whole(self) -> Deployment:
         """The same work as if one device did it: what the model asks, counted once."""
         return replace(self, tp=1, pp=1)
+
+    def plain(self) -> Deployment:
+        """The same without speculation."""
+        return replace(self, speculation=None)
 
     def stages(self) -> list[tuple[tuple[Block, ...], str]]:
         """The blocks of each pipeline stage, and which ends of the model it carries."""

@@ -27,6 +27,9 @@ INHERITED = {"device": 1.0, "architecture": 1.08, "all": 1.25}
 HOSTS = 1.27
 """Groups over PCIe, whose hosts differ by more than their devices."""
 
+SPECULATES = 1.25
+"""Guessing ahead: no run of it was fitted, and drafts cost engines more than their kernels."""
+
 
 def spread(c: Constants, plan: Deployment, phase: str) -> float:
     """The factor up and down that holds 80 % of measurements of a phase ("prefill" or "decode")."""
@@ -34,6 +37,8 @@ def spread(c: Constants, plan: Deployment, phase: str) -> float:
     parts = []
     if plan.tp > 1 and (link := plan.gpu.link(plan.tp)) is not None and link.name.startswith("PCIe"):
         parts.append(HOSTS)
+    if plan.speculation is not None and phase == "decode":
+        parts.append(SPECULATES)
     if c.runs is None:
         return _together(NO_RUNS[phase], inherited, *parts)
     fit = c.runs.origin.fit

@@ -19,6 +19,7 @@ from perfmodel.batching import (
 )
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
+from perfmodel.drafting import Round, draft_prefill, draft_rounds, host_s
 from perfmodel.expected import expected_waits, launches
 from perfmodel.forward import stage_passes
 from perfmodel.interval import spread
@@ -119,17 +120,52 @@ def denoising_pass_time(plan: Deployment, work: Workload, batch_of: Callable[[De
 
 
 def prefill_time(plan: Deployment, work: Workload) -> Time:
-    """Seconds until every prompt of the batch has its first token."""
+    """Seconds until every prompt of the batch has its first token; a draft passes them too, after the target."""
     c = Constants(plan.gpu, plan.engine)
-    return pipelined(c, plan, prefill_passes(plan, work), "prefill", c.costs.prompt_s)
+    time = pipelined(c, plan, prefill_passes(plan, work), "prefill", c.costs.prompt_s)
+    return time if plan.speculation is None else _then(time, _rounds_time(c, draft_prefill(plan, work)))
 
 
 def decode_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
-    """Seconds of one decode step with `context` tokens of each sequence before it; of one block's denoising pass."""
+    """Seconds of a decode step for each token that it yields, with `context` tokens of each sequence before it.
+
+    Without speculation that is the step; with it, the step over its expected tokens:
+    (draft + verify)/E (Leviathan et al. 2023, thm. 3.8, with times in place of their c).
+    """
+    step = step_time(plan, work, context, constants)
+    return step if plan.speculation is None else step.times(1 / plan.speculation.tokens_a_pass)
+
+
+def step_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
+    """Seconds of one decode step: what is guessed, then the pass; of one block's denoising pass."""
     if plan.model.bidirectional:
         return denoising_pass_time(plan, work, block_pass)
     c = constants or Constants(plan.gpu, plan.engine)
-    return pipelined(c, plan, decode_passes(plan, work, context), "decode" if plan.cache else "prefill")
+    time = pipelined(c, plan, decode_passes(plan, work, context), "decode" if plan.cache else "prefill")
+    return time if plan.speculation is None else _then(time, draft_time(plan, work, context, c))
+
+
+def draft_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
+    """Seconds of a step that guessing takes, for all sequences at once; each pass of a draft costs the engine a pass."""
+    c = constants or Constants(plan.gpu, plan.engine)
+    time = _rounds_time(c, draft_rounds(plan, work.batch, context))
+    host = host_s(plan, work.batch)
+    return replace(time, expected=time.expected + host, overhead=time.overhead + host)
+
+
+def _rounds_time(c: Constants, rounds: list[Round]) -> Time:
+    total = Time(0, 0, 0, 0, 0, 0)
+    for count, ops, layers in rounds:
+        each = stage_time(c, ops, layers)
+        spent = c.costs.pass_s
+        each = replace(each, expected=each.expected + spent, overhead=each.overhead + spent)
+        total = _then(each.times(count), total)
+    return total
+
+
+def _then(time: Time, more: Time) -> Time:
+    """`time` and `more`, as wide as `time`: what drafts add is within its interval."""
+    return Time(**{name: getattr(time, name) + getattr(more, name) for name in SECONDS}, spread=time.spread)
 
 
 # Gauss–Legendre nodes and weights on [0, 1] (Abramowitz & Stegun 1964, table 25.4, n = 4)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from perfmodel.arithmetic import Number, ceil, maximum, minimum
 from perfmodel.block import Block
 from perfmodel.deployment import Deployment, most_devices, splits
+from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.layers.embedding import LOGIT_BYTES, vocabulary_on
 from perfmodel.workload import Workload
 
@@ -62,8 +63,14 @@ def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], e
     weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends)
     kept, filled = (
         work.batch * plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) if plan.cache else 0
-        for tokens in (paged_tokens(plan, work.length), work.length)
+        for tokens in (paged_tokens(plan, cached_length(plan, work)), work.length)
     )
+    if plan.speculation is not None:  # every device of the target holds its part of the draft
+        weights = weights | {"draft": draft_weight_bytes(plan)}
+        kept, filled = (
+            size + work.batch * draft_kv_bytes(plan, tokens)
+            for size, tokens in ((kept, paged_tokens(plan, cached_length(plan, work))), (filled, work.length))
+        )
     return Memory(
         weights=sum(weights.values()),
         kv_cache=kept,
@@ -73,6 +80,11 @@ def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], e
         kv_waste=kept - filled,
         weights_by=weights,
     )
+
+
+def cached_length(plan: Deployment, work: Workload) -> Number:
+    """Tokens of a sequence that the cache must hold: with speculation, those being verified too."""
+    return work.length if plan.speculation is None else work.length + plan.speculation.verified - 1
 
 
 def paged_tokens(plan: Deployment, tokens: Number) -> Number:
@@ -103,6 +115,8 @@ def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...]
             * p.stream.bytes
         )
     rows = tokens if plan.model.bidirectional else work.batch
+    if plan.speculation is not None:
+        rows = rows * plan.speculation.verified
     logits = rows * vocabulary_on(plan.model.vocabulary, tp) * 2 * LOGIT_BYTES if head else 0
     return maximum(live, logits)
 

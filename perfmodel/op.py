@@ -63,7 +63,7 @@ class Op:
                         or the kind of recurrence
     form                kernel of its own, by its name in `calibration:` blocks, where the kind does not tell
     heads               of attention: what its work is cut into
-    decodes             whether every sequence brings one token to a cache
+    decodes             whether every sequence goes on from a cache, by one token or by those that are guessed
     wire_bytes, ranks   of a collective: size of the tensor, and devices that share it
     span                devices from the first to the last of that group: which link it must use
     inputs → output     tensor shapes, for reading

@@ -15,6 +15,7 @@ BLOCK = 128  # keys that one step over a tile's keys takes in, masked or not
 WRITTEN = 512  # elements of a token's keys (and as many of its values) from which on writing them takes no longer
 HELD = 0.5  # of the L2 cache: what is still in it of the activations that the kernel before wrote
 CHUNK = 512  # keys that one pass of a decode kernel takes in
+TILE_ROWS = 64  # of a decode kernel's products: the heads, and the tokens, that share a KV head
 REFERENCE = 128  # head size at which shares of the peak are told
 
 
@@ -151,12 +152,17 @@ def decode_waits(
         bytes   keys, values and all else over memory·bandwidth
         walk    key_s·reach·max(1, B·K / compute units), of kernels that do not split
 
+    T tokens of a sequence at once (guesses to be verified) read the cache once, and fill rows of the tiles that the N/K
+    heads of one token leave empty: they take max(1, T·N/K/64)/max(1, N/K/64) times as long to compute as one.
+
     Windows leave only `reach` keys to read. `kv_bytes` keys and values read, `other_bytes` queries, output and the new
     token's keys and values. Seconds; fitted to operator tables of aiconfigurator-core 0.12.0.
     """
     rounds = q.sequences * q.kv_heads / compute_units
     units = c.unit_s * (1 + q.head_size / REFERENCE) / 2 * rounds
-    computing = flops / (c.compute * peak)
+    group = q.heads / q.kv_heads
+    rows = maximum(1, q.tokens * group / TILE_ROWS) / maximum(1, group / TILE_ROWS)
+    computing = flops / q.tokens * rows / (c.compute * peak)
     moving = (kv_bytes + other_bytes) / (c.memory * bandwidth)
     joining = c.chunk_s * log2(1 + q.reach / CHUNK)
     walk = c.key_s * q.reach * maximum(1, rounds)
