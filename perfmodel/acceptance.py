@@ -1,6 +1,7 @@
 """How many tokens a verification pass yields: from acceptance rates of a chain of guesses, or of a tree of them.
 
-A pass accepts the guesses up to the first wrong one, and its own prediction there is a token more: it yields at least 1.
+A pass accepts the guesses up to the first wrong one, and its own prediction there is a token more: it yields 1 at
+least.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ DECAY = 0.8
 """How fast further candidates help: with b candidates of a rate α, 1 − (1 − α)·b^(−0.8·α) hold the right one.
 
 Fitted to the top-1 to top-5 accuracies of five Medusa heads for Vicuna 7B, 13B and 33B (FasterDecoding/Medusa,
-assets/medusa_acc.csv, 75 figures from 0.12 to 0.82): the median error is 0.006, the largest 0.06 (the fifth candidate of
-the last head). Further candidates do not help where the first is always right, or where the draft knows nothing.
+assets/medusa_acc.csv, 75 figures from 0.12 to 0.82): the median error is 0.006, the largest 0.06 (the fifth candidate
+of the last heads). Further candidates do not help where the first is always right, or where the draft knows nothing.
 """
 WIDEST = 10
 """Candidates of one place in a tree: what Medusa and EAGLE take at most."""

@@ -12,13 +12,14 @@ from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import ATTENTIONS, Deployment, precision_for
+from perfmodel.drafts import Rates, speculation_for
 from perfmodel.engine import FLAVOURS
 from perfmodel.engine import engine as engine_named
 from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
 from perfmodel.gpu import GPU
-from perfmodel.latency import Latency, decode_time, denoising_pass_time, latency
+from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
@@ -26,6 +27,7 @@ from perfmodel.placement import placed, too_big
 from perfmodel.remedies import ways_out
 from perfmodel.scaling import sizes_of
 from perfmodel.spec import nearest
+from perfmodel.speedup import Gain, drafted_bytes, gain
 from perfmodel.workload import BATCH, BLOCK_LENGTH, OUTPUT, PROMPT, Workload, whole_number
 
 MILLION, HOUR = 1_000_000, 3600
@@ -90,7 +92,7 @@ class Estimate:
 
     @property
     def decode(self) -> Totals:
-        """The same of the first decode step after the prompt."""
+        """The same of the first decode step after the prompt; with speculation, of the pass that verifies."""
         return totals(self.decode_ops())
 
     def prefill_ops(self, plan: Deployment | None = None) -> list[Op]:
@@ -116,8 +118,18 @@ class Estimate:
     def mbu(self) -> Number:
         """Model-bandwidth utilisation of the first decode step: weights and cache over time and peak bandwidth."""
         peak = self.plan.gpu.memory_bandwidth * self.plan.gpu_count
-        step = decode_time(self.plan, self.work, self.work.prompt).expected
-        return utilisation(self.decode.compulsory_bytes, step, peak)
+        step = step_time(self.plan, self.work, self.work.prompt).expected
+        return utilisation(self.step_bytes, step, peak)
+
+    @property
+    def step_bytes(self) -> Number:
+        """What the first decode step must move; with speculation, the pass and what guesses for it."""
+        return self.decode.compulsory_bytes + drafted_bytes(self.plan, self.work)
+
+    @property
+    def gain(self) -> Gain | None:
+        """What speculation brings; None without it, and where sizes are arrays."""
+        return gain(self.plan, self.work)
 
     @property
     def usd_per_million_tokens(self) -> Range | None:
@@ -216,6 +228,14 @@ def estimate(
     routing_skew: float = 0.0,
     denoising_steps: Any = None,
     block_length: Any = None,
+    draft: str | Model | None = None,
+    speculate: str | None = None,
+    draft_tokens: int | None = None,
+    draft_tree: int | None = None,
+    acceptance: Rates = None,
+    accepted_length: float | None = None,
+    draft_tp: int | None = None,
+    draft_weights: str | None = None,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
@@ -226,10 +246,11 @@ def estimate(
     weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD per device and hour.
     `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model other sizes
     (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the experts'
-    popularity i^−α. Models that write by denoising take
-    `denoising_steps` passes (one a token) over blocks of `block_length` tokens. Raises RequestError, UnknownNameError
-    or SpecError when the question is wrong, DoesNotFitError when the answer is no (unless `must_fit` is False or
-    sizes are arrays, where `fits` tells).
+    popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
+    `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation) guesses `draft_tokens`
+    ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
+    pass. Raises RequestError, UnknownNameError or SpecError when the question is wrong, DoesNotFitError when the answer
+    is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
     gpu = load_gpu(gpu) if isinstance(gpu, str) else gpu
@@ -237,6 +258,10 @@ def estimate(
     precision = precision_for(gpu, weights, kv, activations, model.quantization, dequantize)
     model, precision = sparing(model, precision, exempt)
     work = _workload(model, prompt, output, batch, denoising_steps, block_length)
+    guessing = speculation_for(
+        model, gpu, precision, kv_cache, speculate, load_model(draft, assume) if isinstance(draft, str) else draft,
+        draft_tokens, draft_tree, acceptance, accepted_length, draft_tp, draft_weights,
+    )  # fmt: skip
     single = Deployment(
         model,
         gpu,
@@ -245,6 +270,7 @@ def estimate(
         attention=_attention(attention),
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
+        speculation=guessing,
     )
     plan, chosen = placed(single, work, gpu_count, tp, pp)
     held = memory(plan, work)

@@ -10,12 +10,14 @@ from perfmodel.batching import first_step
 from perfmodel.breakeven import MOST, break_even, weight_only
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
+from perfmodel.drafting import draft_tp
 from perfmodel.errors import RequestError
 from perfmodel.exempt import whole_of
 from perfmodel.expected import OUTLIERS_S
 from perfmodel.interval import basis, spread
 from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.precision import ALWAYS, number_format
+from perfmodel.speculation import METHODS, WINDOW, Speculation
 from perfmodel.workload import Workload
 
 STEEPEST = 10.0  # of a routing skew: the first expert then takes all that a token may give it
@@ -53,6 +55,8 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
     yield f"static batch, {plan.attention} attention{recomputed}"
     if plan.model.bidirectional:
         yield _denoising(plan, work)
+    if plan.speculation is not None:
+        yield _speculating(plan, plan.speculation)
     yield from _routing(plan, first_step(plan, work).tokens)
     c = Constants(plan.gpu, plan.engine)
     prefill, decode = (spread(c, plan, phase) - 1 for phase in ("prefill", "decode"))
@@ -139,6 +143,25 @@ def _denoising(plan: Deployment, work: Workload) -> str:
     return f"writes by denoising: {work.steps:,} steps over {work.blocks:,} blocks of {work.block:,} tokens; {kept}"
 
 
+def _speculating(plan: Deployment, s: Speculation) -> str:
+    """What guesses, how many tokens, how often right, and what that rests on."""
+    by = METHODS[s.method].title
+    if s.draft is not None:
+        kept = s.precision.weights.name if s.precision else ""
+        model = f", {s.draft.name} in {kept}" if s.method == "draft" else f" in {kept}"
+        by += f"{model} on {f'{tp} GPUs together' if (tp := draft_tp(plan, s)) > 1 else 'every GPU'}"
+    ahead = f"{s.guesses} token{'s' * (s.guesses > 1)} ahead"
+    shape = f"a tree of {s.nodes}, {s.guesses} deep" if s.nodes else ahead
+    if s.method == "lookahead":
+        shape = f"up to {s.guesses} tokens ahead by windows of {WINDOW}"
+    rates = ", ".join(f"{rate:.3g}" for rate in s.rates)
+    source = "as given" if s.stated else f"typical ({METHODS[s.method].source})"
+    return (
+        f"speculation by {by}: guesses {shape}, verifies {s.verified} tokens of each sequence a pass; acceptance "
+        f"{rates}, {source}: {s.tokens_a_pass:.3g} tokens a pass; accepting takes {plan.engine.accepting:.1%} of a step"
+    )
+
+
 def _routing(plan: Deployment, tokens: Number) -> Iterator[str]:
     """How tokens choose experts, and how many of them a decode step reaches."""
     parts = [block.feed_forward for block in plan.model.blocks]
@@ -163,5 +186,10 @@ def warnings(plan: Deployment, work: Workload) -> Iterator[str]:
         yield f"prompt + output is {length:,} tokens; {model.name} takes at most {limit:,}."
     if plan.routing_skew and not any(isinstance(b.feed_forward, MixtureOfExperts) for b in model.blocks):
         yield f"--routing-skew changes nothing: {model.name} has no experts."
+    if plan.speculation is not None and not plan.speculation.stated:
+        yield (
+            "acceptance depends on the text, the draft and the sampling, and a typical one was taken: give yours by "
+            "--acceptance or --accepted-length."
+        )
     if plan.gpu.price is None:
         yield f"no public price of {plan.gpu.name} is on file; give --price USD_PER_HOUR for costs."

@@ -12,6 +12,7 @@ from perfmodel.calibrated import FACTORS, Calibration
 from perfmodel.calibration import Constants
 from perfmodel.catalog import load_architecture
 from perfmodel.computes import ways
+from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.expected import seconds_by_name
 from perfmodel.gpu import GPU
 from perfmodel.latency import LEGS, Time
@@ -19,6 +20,7 @@ from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
 from perfmodel.precision import ALWAYS, Precision
 from perfmodel.roofline import bound_s, ridge
+from perfmodel.speedup import Gain
 
 
 def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
@@ -64,10 +66,36 @@ def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
             "free_bytes": _count(held.free),
             "weights_by_component": {name: _count(size) for name, size in held.weights_by.items()},
         },
+        "speculation": None if answer.gain is None else _speculation(answer.gain),
         "prefill": _phase(answer, answer.prefill, answer.latency.ttft, answer.prefill_ops, breakdown),
         "decode": _phase(answer, answer.decode, answer.latency.tpot, answer.decode_ops, breakdown),
         "assumptions": list(answer.assumptions),
         "warnings": list(answer.warnings),
+    }
+
+
+def _speculation(gain: Gain) -> dict[str, Any]:
+    """What guesses ahead, what it costs a step, and what it brings."""
+    s, drafted = gain.guessed, gain.drafted
+    return {
+        "method": s.method,
+        "draft": s.draft.name if s.draft else None,
+        "draft_tokens": s.guesses,
+        "tree_tokens": s.nodes,
+        "verified_tokens": s.verified,
+        "acceptance": list(s.rates),
+        "acceptance_given": s.stated,
+        "tokens_a_pass": gain.tokens_a_pass,
+        "speedup": gain.speedup,
+        "best_draft_tokens": gain.best_guesses,
+        "stops_paying_at_batch": gain.stops_at,
+        "least_acceptance": gain.needs,
+        "draft_s": gain.draft_s,
+        "step_s": gain.step_s,
+        "draft_flops": _count(drafted.flops),
+        "draft_bytes": _count(drafted.bytes),
+        "draft_weights_bytes": _count(draft_weight_bytes(gain.plan)),
+        "draft_cache_bytes": _count(gain.work.batch * draft_kv_bytes(gain.plan, gain.work.length)),
     }
 
 

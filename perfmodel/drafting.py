@@ -14,6 +14,7 @@ from perfmodel.layers.embedding import vocabulary_on
 from perfmodel.layers.layer import Context
 from perfmodel.op import Op
 from perfmodel.speculation import Speculation
+from perfmodel.traced import value_of
 from perfmodel.workload import Workload
 
 CAI = "Cai et al. 2024 (Medusa), §2.1"
@@ -43,7 +44,8 @@ def drafter(plan: Deployment) -> Deployment | None:
 def draft_tp(plan: Deployment, s: Speculation) -> int:
     """Devices that share the draft: as asked, or as many as the target; 1 where it does not divide among them."""
     assert s.draft is not None
-    wanted = plan.tp if s.tp is None else min(s.tp, plan.tp)
+    wanted: int = value_of(plan.tp)
+    wanted = wanted if s.tp is None else min(s.tp, wanted)
     return 1 if any(block.split_error(wanted) for block in s.draft.blocks) else wanted
 
 

@@ -30,7 +30,7 @@ def speculation_for(
     target: Model,
     gpu: GPU,
     precision: Precision,
-    *,
+    cache: bool = True,
     method: str | None = None,
     draft: Model | None = None,
     guesses: int | None = None,
@@ -47,6 +47,8 @@ def speculation_for(
     name = _named(method, draft)
     if target.bidirectional:
         raise RequestError(f"{target.name} writes by denoising, many tokens a pass; --speculate is for other models.")
+    if not cache:
+        raise RequestError("--no-kv-cache computes all again at each step; speculation needs the cache: leave one out.")
     usual = METHODS[name]
     k = _whole(guesses, usual.guesses, "--draft-tokens", MOST_GUESSES)
     tree = usual.nodes if guesses is None else None
@@ -55,7 +57,7 @@ def speculation_for(
         raise RequestError(f"--draft-tree: {usual.title} has no tree of guesses; use it with medusa, eagle or a draft.")
     if tree is not None and tree < k:
         raise RequestError(
-            f"--draft-tree {tree} holds fewer tokens than the {k} guessed ahead; give at least {k}, or --draft-tokens {tree}."
+            f"--draft-tree {tree} holds fewer than {k} guessed ahead; give {k} or more, or --draft-tokens {tree}."
         )
     if name != "draft" and weights is not None:
         raise RequestError("--draft-weights is for a draft model; name it by --draft.")
@@ -77,7 +79,9 @@ def _named(method: str | None, draft: Model | None) -> str:
     if method == "draft" and draft is None:
         raise RequestError("--speculate draft needs the draft model: --draft MODEL, like --draft llama3.2-1b.")
     if method != "draft" and draft is not None:
-        raise RequestError(f"--speculate {method} brings its own draft; leave out --draft {draft.name}, or --speculate.")
+        raise RequestError(
+            f"--speculate {method} brings its own draft; leave out --draft {draft.name}, or --speculate."
+        )
     return method
 
 
@@ -170,8 +174,8 @@ def _checked(draft: Model, target: Model) -> Model:
         raise RequestError(f"--draft {draft.name} writes by denoising; a draft must write one token after another.")
     if abs(draft.vocabulary - target.vocabulary) > PADDING:
         raise RequestError(
-            f"--draft {draft.name} has {draft.vocabulary:,} tokens in its vocabulary, {target.name} {target.vocabulary:,}: "
-            f"guesses must be tokens of the target; take a draft of its family."
+            f"--draft {draft.name} has a vocabulary of {draft.vocabulary:,} tokens, {target.name} of "
+            f"{target.vocabulary:,}; guesses must be tokens of the target: take a draft of its family."
         )
     if draft.total_parameters >= target.total_parameters:
         raise RequestError(
@@ -184,8 +188,8 @@ def eagle_layer(target: Model, third: bool = False) -> Model:
     """The draft of EAGLE: one layer like the target's, on features joined with the next token's embedding.
 
     EAGLE and EAGLE-2 share embedding and LM head with the target (Li et al. 2024a, §4.2; 2024b). EAGLE-3 feeds its
-    attention both inputs side by side and has an LM head of its own over a reduced vocabulary (Li et al. 2025, §3.1). Of
-    a target with experts it is dense, as wide as the experts that serve a token.
+    attention both inputs side by side and has an LM head of its own over a reduced vocabulary (Li et al. 2025, §3.1).
+    Of a target with experts it is dense, as wide as the experts that serve a token.
     """
     mixers = [mixer for block in target.blocks for mixer in block.mixers]
     mixer = next((m for m in reversed(mixers) if isinstance(m, (GroupedQueryAttention, LatentAttention))), None)
@@ -215,7 +219,9 @@ def _dense_width(target: Model) -> int:
     """Width of the target's dense feed-forward, or of the experts that serve a token together."""
     parts = [block.feed_forward for block in target.blocks if block.feed_forward]
     dense = [part.size for part in parts if not isinstance(part, MixtureOfExperts)]
-    experts = [part.chosen * part.size + (part.shared_size or 0) for part in parts if isinstance(part, MixtureOfExperts)]
+    experts = [
+        part.chosen * part.size + (part.shared_size or 0) for part in parts if isinstance(part, MixtureOfExperts)
+    ]
     return int((dense or experts or [4 * target.hidden_size])[-1])
 
 
@@ -235,5 +241,3 @@ def _multi_token(asked: Speculation, target: Model, precision: Precision) -> Spe
     return replace(
         asked, draft=model, precision=precision, features=2, tables=heads.own_tables, copies=heads.block.repeat
     )
-
-

@@ -16,6 +16,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.calibration import Constants
 from perfmodel.expected import seconds_by_name
 from perfmodel.latency import LEGS, Time
+from perfmodel.speedup import speedup
 from perfmodel.table import Table
 from perfmodel.workload import BATCH, OUTPUT, PROMPT, whole_number
 
@@ -112,6 +113,9 @@ def _totals(answer: Estimate) -> dict[str, Number]:
         figures |= _ends(name, time)
     figures["tokens_per_s"] = work.output_tokens / answer.latency.e2e.expected
     figures["tokens_per_s_per_user"] = 1 / answer.latency.tpot.expected
+    if plan.speculation is not None:
+        figures["tokens_a_pass"] = plan.speculation.tokens_a_pass
+        figures["speedup"] = speedup(plan, work)
     if answer.price_per_hour is not None:
         cost = million_seconds_usd(answer.price_per_hour, plan.gpu_count)
         figures["usd_per_million_tokens"] = cost / figures["tokens_per_s"]

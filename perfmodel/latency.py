@@ -137,16 +137,20 @@ def decode_time(plan: Deployment, work: Workload, context: Number, constants: Co
 
 
 def step_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
-    """Seconds of one decode step: what is guessed, then the pass; of one block's denoising pass."""
+    """Seconds of one decode step: what is guessed, then the pass, and what accepting costs; of one denoising pass."""
     if plan.model.bidirectional:
         return denoising_pass_time(plan, work, block_pass)
     c = constants or Constants(plan.gpu, plan.engine)
     time = pipelined(c, plan, decode_passes(plan, work, context), "decode" if plan.cache else "prefill")
-    return time if plan.speculation is None else _then(time, draft_time(plan, work, context, c))
+    if plan.speculation is None:
+        return time
+    step = _then(time, draft_time(plan, work, context, c))
+    more = plan.engine.accepting * step.expected
+    return replace(step, expected=step.expected + more, overhead=step.overhead + more)
 
 
 def draft_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
-    """Seconds of a step that guessing takes, for all sequences at once; each pass of a draft costs the engine a pass."""
+    """Seconds that guessing takes of a step, for all sequences at once; each of its passes is one of the engine."""
     c = constants or Constants(plan.gpu, plan.engine)
     time = _rounds_time(c, draft_rounds(plan, work.batch, context))
     host = host_s(plan, work.batch)

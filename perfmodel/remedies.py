@@ -23,6 +23,8 @@ def _remedies(plan: Deployment, work: Workload) -> Iterator[str]:
         yield f"--batch {most} is the largest that fits at this length"
     if (longest := longest_context(plan, work)) > work.output:
         yield f"--prompt {longest - work.output} is the longest that fits at this batch"
+    if plan.speculation is not None and memory(plan.plain(), work).fits:
+        yield "without speculation it fits"
     yield from _fewer_bits(plan, work)
     enough = fewest_gpus(plan, work)
     if enough and enough.gpu_count > plan.gpu_count:

@@ -34,15 +34,23 @@ class Method(NamedTuple):
 SPEC_BENCH = "Spec-Bench, Vicuna 7B on one A100, greedy"
 METHODS = {
     "draft": Method(
-        "a draft model", 5, None, (0.7,), "recalled: 0.5 to 0.9 of models a hundredth the size, Leviathan et al. 2023, §4"
+        "a draft model",
+        5,
+        None,
+        (0.7,),
+        "0.5 to 0.9 for drafts far smaller, Leviathan et al. 2023, §4 (recalled)",
     ),
     "medusa": Method(
-        "Medusa heads", 4, 63, (0.56, 0.32, 0.20, 0.15), "accuracies of Medusa-1 heads for Vicuna 7B, FasterDecoding/Medusa"
+        "Medusa heads",
+        4,
+        63,
+        (0.56, 0.32, 0.20, 0.15),
+        "heads for Vicuna 7B, FasterDecoding/Medusa",
     ),
     "eagle": Method("EAGLE", 5, 25, (0.69,), f"3.61 tokens a pass, {SPEC_BENCH}"),
     "eagle2": Method("EAGLE-2", 6, 60, (0.71,), "4.36 tokens a pass, Spec-Bench, Vicuna 7B on one RTX 3090, greedy"),
-    "eagle3": Method("EAGLE-3", 3, None, (0.77,), "2.81 tokens a pass, Llama 3.1 8B on MT-bench, vLLM's spec_decode.py"),
-    "mtp": Method("multi-token heads", 1, None, (0.85,), "0.85 to 0.9 of the second token, DeepSeek-AI 2024, V3, §5.4.3"),
+    "eagle3": Method("EAGLE-3", 3, None, (0.77,), "2.81 tokens a pass, Llama 3.1 8B, MT-bench, vLLM's spec_decode.py"),
+    "mtp": Method("multi-token heads", 1, None, (0.85,), "0.85 to 0.9, DeepSeek-AI 2024, V3, §5.4.3"),
     "ngram": Method("n-grams of the prompt", 10, None, (0.42,), f"1.73 tokens a pass of prompt lookup, {SPEC_BENCH}"),
     "lookahead": Method("lookahead decoding", 4, None, (0.40,), f"1.66 tokens a pass, {SPEC_BENCH}"),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from perfmodel.acceptance import rate_that_yields
 from perfmodel.arithmetic import Number
@@ -12,6 +11,7 @@ from perfmodel.deployment import Deployment
 from perfmodel.drafting import draft_rounds
 from perfmodel.latency import draft_time, mean_decode_time, step_time
 from perfmodel.op import Totals, totals
+from perfmodel.speculation import Speculation
 from perfmodel.workload import Workload
 
 MOST_GUESSES = 16
@@ -35,7 +35,7 @@ class Gain:
     @property
     def tokens_a_pass(self) -> float:
         """Expected tokens that a verification yields."""
-        return float(self._guessed.tokens_a_pass)
+        return float(self.guessed.tokens_a_pass)
 
     @cached_property
     def speedup(self) -> float:
@@ -77,7 +77,9 @@ class Gain:
         return draft_totals(self.plan, self.work)
 
     @property
-    def _guessed(self) -> Any:
+    def guessed(self) -> Speculation:
+        """What guesses."""
+        assert self.plan.speculation is not None
         return self.plan.speculation
 
 
@@ -114,6 +116,17 @@ def least_acceptance(plan: Deployment, work: Workload) -> float | None:
     if needed >= float(s.accepting(1.0).tokens_a_pass):
         return None
     return rate_that_yields(lambda rate: float(s.accepting(rate).tokens_a_pass), needed)
+
+
+def gain(plan: Deployment, work: Workload) -> Gain | None:
+    """What speculation brings; None without it, and where sizes are arrays."""
+    arrays = any(hasattr(size, "shape") for size in (work.batch, work.prompt, work.output))
+    return None if plan.speculation is None or arrays else Gain(plan, work)
+
+
+def drafted_bytes(plan: Deployment, work: Workload) -> Number:
+    """What the guesses of the first step must move; 0 without any."""
+    return 0 if plan.speculation is None else draft_totals(plan, work).compulsory_bytes
 
 
 def draft_totals(plan: Deployment, work: Workload) -> Totals:

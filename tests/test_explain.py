@@ -44,6 +44,9 @@ QUESTIONS = (
     {"model": "falcon-h1-0.5b"},
     {"model": "deepseek-v4-flash", "tp": 8, "prompt": 3000},
     {"model": "llada-8b", "denoising_steps": 64, "batch": 2},
+    {"model": "llama3.1-70b", "tp": 4, "draft": "llama3.2-1b", "batch": 2},
+    {"model": "llama3.1-8b", "speculate": "medusa"},
+    {"model": "mimo-7b", "tp": 2, "pp": 2, "speculate": "mtp"},
 )
 SIZES = (
     "flops",

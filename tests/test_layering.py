@@ -85,7 +85,7 @@ HEAVY = {
     "yaml": {"catalog"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
-    "numpy": {"arithmetic", "workload", "latency", "grid", "published", "fitting"},
+    "numpy": {"arithmetic", "workload", "latency", "speedup", "grid", "published", "fitting"},
     "rich": {"table", "cli"},
     "plotly": set(),
     "jinja2": {"published"},

@@ -354,7 +354,8 @@ def test_sizes_that_a_source_leaves_out() -> None:
     [
         ({"mode": "kernel", "metric": "tflops"}, "a kernel's figure"),
         ({"metric": "speedup"}, 'the metric "speedup"'),
-        ({"engine": "sglang + EAGLE-2"}, "speculation"),
+        ({"note": "speculative decoding"}, "how tokens were guessed ahead is not stated"),
+        ({"engine": "vllm", "note": "MTP on"}, "no heads for further tokens"),
         ({"note": "DEP4 = attention data parallel"}, "expert parallelism"),
         ({"unit": "furlongs"}, 'ttft_ms in "furlongs"'),
         ({"batch_or_concurrency": None}, "the batch is not stated"),
@@ -367,6 +368,37 @@ def test_sizes_that_a_source_leaves_out() -> None:
 def test_what_has_no_answer_says_why(given: dict[str, Any], why: str) -> None:
     (found,) = predictions([row(**given)])
     assert why in found.reason
+
+
+def test_speculation_is_predicted_where_the_method_or_the_draft_is_told() -> None:
+    """At typical acceptance: the draft model of gpt-fast's README within 10 %, EAGLE in SGLang within 35 %."""
+    plain = {
+        "mode": "single_stream",
+        "metric": "decode_tok_s",
+        "batch_or_concurrency": None,
+        "unit": "tok/s",
+        "tp": None,
+    }
+    told = (
+        ({"engine": "gpt-fast", "model": "llama-2-70b", "gpu": "a100-sxm-80gb", "weight_dtype": "int4", "value": 48.4,
+          "note": "speculative decoding, draft llama-2-7b int4", "prompt_tokens": 5}, "draft", 0.1),
+        ({"engine": "sglang + EAGLE-2", "model": "llama-3.1-8b", "gpu": "h100-sxm-80gb", "weight_dtype": "fp16",
+          "value": 244.1}, "eagle2", 0.35),
+        ({"engine": "sglang + EAGLE-3", "model": "llama-3.1-8b", "gpu": "h100-sxm-80gb", "weight_dtype": "fp16",
+          "value": 373.25}, "eagle3", 0.35),
+    )  # fmt: skip
+    for given, method, tolerance in told:
+        measured = row(**(plain | given | {"n_gpus": 1}))
+        found = question(measured, Plans()).plan.speculation
+        assert found is not None
+        assert found.method == method
+        (predicted,) = predictions([measured])
+        assert abs(predicted.error) < tolerance, (method, predicted.error)
+    draft = question(row(**(plain | told[0][0] | {"n_gpus": 1})), Plans()).plan.speculation
+    assert draft is not None
+    assert draft.draft is not None
+    assert draft.precision is not None
+    assert (draft.draft.name, draft.precision.weights.name) == ("llama2-7b", "int4")
 
 
 def test_per_request_rates_are_of_one_user() -> None:

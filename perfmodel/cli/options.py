@@ -84,6 +84,21 @@ DenoisingSteps = Annotated[
 BlockLength = Annotated[
     int | None, _int("--block-length", help=f"Tokens such a model denoises together ({BLOCK_LENGTH}).")
 ]
+Draft = Annotated[str | None, typer.Option("--draft", help="Draft model that guesses tokens ahead.", metavar="MODEL")]
+Speculate = Annotated[
+    str | None,
+    typer.Option(help="Guess ahead by medusa, eagle, eagle2, eagle3, mtp, ngram or lookahead.", metavar="METHOD"),
+]
+DraftTokens = Annotated[int | None, _int("--draft-tokens", help="Tokens guessed ahead.")]
+DraftTree = Annotated[int | None, _int("--draft-tree", help="Guess a tree of so many tokens, not a chain.")]
+Acceptance = Annotated[
+    str | None, typer.Option(help="How often a guess is right: 0.7, or a rate a place: 0.8,0.7.", metavar="RATES")
+]
+AcceptedLength = Annotated[
+    float | None, _float("--accepted-length", help="Measured mean of tokens a pass, instead of acceptance.")
+]
+DraftTp = Annotated[int | None, _int("--draft-tp", help="GPUs that share the draft (as many as the model).")]
+DraftWeights = Annotated[str | None, typer.Option("--draft-weights", help="Weight format of the draft model.")]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
 
@@ -112,6 +127,14 @@ def _question(
     routing_skew: RoutingSkew = 0.0,
     denoising_steps: DenoisingSteps = None,
     block_length: BlockLength = None,
+    draft: Draft = None,
+    speculate: Speculate = None,
+    draft_tokens: DraftTokens = None,
+    draft_tree: DraftTree = None,
+    acceptance: Acceptance = None,
+    accepted_length: AcceptedLength = None,
+    draft_tp: DraftTp = None,
+    draft_weights: DraftWeights = None,
     path: Folders = None,
 ) -> dict[str, Any]:
     """The flags that shape a question → the keyword arguments of `perfmodel.estimate`."""

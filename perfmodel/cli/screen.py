@@ -16,6 +16,7 @@ from perfmodel.memory import UNLIMITED
 from perfmodel.model import Model
 from perfmodel.op import Totals
 from perfmodel.roofline import ridge
+from perfmodel.speedup import MOST_SEQUENCES, Gain
 from perfmodel.table import Table
 from perfmodel.units import (
     show_bytes,
@@ -60,6 +61,7 @@ def estimate_screen(answer: Estimate) -> str:
         "",
         _phase_line("Prefill", answer, answer.prefill, answer.latency.ttft, f"MFU {answer.mfu:.0%}"),
         _phase_line("Decode", answer, answer.decode, answer.latency.tpot, f"MBU {answer.mbu:.0%}"),
+        *(wrapped("Speculation", _gain(gain)) for gain in (answer.gain,) if gain),
         wrapped("Cost", _cost(answer)),
         "",
         *(wrapped("Assumes" if i == 0 else "", f"- {line}") for i, line in enumerate(answer.assumptions[1:])),
@@ -157,6 +159,20 @@ def _phase_line(name: str, answer: Estimate, counted: Totals, time: Time, used: 
         name,
         f"{show_flops(counted.flops)} and {show_bytes(counted.bytes)}{step}, "
         f"{counted.arithmetic_intensity:.4g} FLOP/byte (ridge {knee:.0f}), bound by {time.bound_by}, {used}",
+    )
+
+
+def _gain(gain: Gain) -> str:
+    """What guessing ahead brings, and where it ends."""
+    s = gain.guessed
+    guessed = f"a tree of {s.nodes} tokens" if s.nodes else f"{s.guesses} draft token{'s' * (s.guesses > 1)}"
+    factor = f"{gain.speedup:.3g} × faster" if gain.speedup >= 1 else f"{1 / gain.speedup:.3g} × slower"
+    end = f"stops paying at batch {gain.stops_at:,}" if gain.stops_at else f"pays at every batch to {MOST_SEQUENCES:,}"
+    end = "pays at no batch" if gain.stops_at == 1 else end
+    needs = "no acceptance is enough" if gain.needs is None else f"pays from acceptance {gain.needs:.2f}"
+    return (
+        f"{guessed} a pass, guessed in {show_seconds(gain.draft_s)} of a step of {show_seconds(gain.step_s)}; "
+        f"{gain.tokens_a_pass:.3g} tokens a pass, {factor}; best {gain.best_guesses} ahead; {end}; {needs}"
     )
 
 

@@ -72,6 +72,7 @@ def lettered(plan: Deployment) -> Deployment:
         plan.attention,
         plan.cache,
         plan.routing_skew,
+        plan.speculation,
     )
 
 

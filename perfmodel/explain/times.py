@@ -15,7 +15,7 @@ from perfmodel.explain.text import line, prose
 from perfmodel.explain.walk import steps
 from perfmodel.kernels import Waits
 from perfmodel.kernels.sustained import Sustained
-from perfmodel.latency import LEGS, Time, added, decode_time, end_to_end
+from perfmodel.latency import LEGS, Time, added, end_to_end, step_time
 from perfmodel.op import Op
 from perfmodel.roofline import bound_s, ridge
 from perfmodel.traced import Traced, value_of
@@ -108,8 +108,23 @@ def latency_lines(answer: Estimate) -> list[str]:
         prose("Expected times add up all ops of a pass, and the engine's time a layer, a pass and a prompt."),
         line("passes of the prefill", count, f"{value_of(count)}"),
         line("TTFT", _legs(latency.ttft), _told(latency.ttft)),
+        *_guessed_lines(answer),
         line("TPOT", _legs(latency.tpot), f"{_told(latency.tpot)}, mean over the steps, whose context grows"),
         line("end to end", e2e, _told(latency.e2e)),
+    ]
+
+
+def _guessed_lines(answer: Estimate) -> list[str]:
+    """Of speculation: tokens that a pass yields, and the time of a step for each of them."""
+    s = answer.plan.speculation
+    if s is None:
+        return []
+    source = "Leviathan et al. 2023, eq. 1" if s.nodes is None else "Cai et al. 2024 (Medusa), §2.3.3"
+    step = step_time(answer.plan, answer.work, answer.work.prompt).expected
+    each = _seconds(step, "step") / _rounded(s.tokens_a_pass, "E")
+    return [
+        line("tokens a pass, E", None, f"{s.tokens_a_pass:.4g}, of {s.verified} that are verified", source),
+        line("a token of a step", each, f"{show_seconds(value_of(each))} in the first; draft, pass and accepting"),
     ]
 
 
@@ -138,10 +153,10 @@ def _use_lines(answer: Estimate, n: Traced) -> list[str]:
     plan, latency = answer.plan, answer.latency
     peak = Traced(plan.gpu.peak(plan.precision.compute), "peak") * n
     width = Traced(plan.gpu.memory_bandwidth, "bandwidth") * n
-    step = decode_time(plan, answer.work, answer.work.prompt).expected
+    step = step_time(plan, answer.work, answer.work.prompt).expected
     products = Traced(answer.prefill.matmul_flops, "FLOPs")
     mfu = utilisation(products, _seconds(latency.ttft.expected, "TTFT"), peak)
-    mbu = utilisation(Traced(answer.decode.compulsory_bytes, "bytes"), _seconds(step, "step"), width)
+    mbu = utilisation(Traced(answer.step_bytes, "bytes"), _seconds(step, "step"), width)
     return [
         line("MFU of the prefill", mfu, f"{value_of(mfu):.1%}", "Chowdhery et al. 2022 (PaLM), App. B"),
         line("MBU of the first step", mbu, f"{value_of(mbu):.1%}"),

@@ -61,6 +61,10 @@ def _told(answer: Estimate, phase: str) -> str:
         told = "One new token of each of B sequences; keys and values of the S tokens before it are in the cache."
     if phase == "decode" and not plan.cache:
         told = "No cache is kept: the step computes the whole sequence again, T tokens of prompt and output so far."
+    if phase == "decode" and plan.speculation is not None:
+        told = (
+            "The pass that verifies: T tokens of each of B sequences, all but the first guessed, after S in the cache."
+        )
     if plan.tp > 1:
         told += (
             f" Shapes and figures are of one GPU, which has 1/tp of the heads and columns of a layer, tp = {plan.tp}."

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from perfmodel.deployment import Deployment, split_error
 from perfmodel.memory import memory
+from perfmodel.published.guessed import speculation_of
 from perfmodel.published.names import (
     Served,
     Unscored,
@@ -88,7 +89,7 @@ class Plans:
         """The deployment of a row; Unscored where none can be made."""
         key = (
             row.model, row.gpu, row.n_gpus, row.tp, row.pp, row.weight_dtype, row.act_dtype, row.kv_dtype,
-            row.engine, row.engine_version,
+            row.engine, row.engine_version, row.note if speculates(row) else "",
         )  # fmt: skip
         if key not in self._made:
             try:
@@ -108,8 +109,6 @@ def question(row: Row, plans: Plans) -> Question:
         raise Unscored(f'no mode is called "{row.mode}"' + (f'; did you mean "{guess}"?' if guess else ""))
     if row.mode == "kernel" or row.metric in KERNEL_METRICS:
         raise Unscored('a kernel\'s figure; see "perfmodel validate kernels"')
-    if speculates(row):
-        raise Unscored("speculation is not modelled yet")
     if row.metric not in METRICS:
         raise Unscored(f'the metric "{row.metric}" is not one that is predicted')
     figure, usual, units = METRICS[row.metric]
@@ -138,9 +137,11 @@ def _plan(row: Row) -> Deployment:
     by = served(row)
     gpu, model = gpu_of(row.gpu), model_of(row.model)
     engine = engine_of(row, gpu)
-    single = Deployment(model, gpu, precision_of(row, model, gpu), engine, attention=engine.attention)
     if model.bidirectional:
         raise Unscored("the workload of a model that writes by denoising is not in the file")
+    precision = precision_of(row, model, gpu)
+    guessed = speculation_of(row, model, gpu, precision)
+    single = Deployment(model, gpu, precision, engine, attention=engine.attention, speculation=guessed)
     tp, pp = _split(row, by)
     if complaint := split_error(model, gpu, tp, pp):
         raise Unscored(complaint)
