@@ -30,6 +30,9 @@ class Engine:
     memory_share    part of device memory it may use (vLLM's gpu_memory_utilization)
     block           tokens of a KV-cache block; a sequence's last block is filled in part
     token_budget    most new tokens in one pass; longer prefills are cut into chunks
+    sequences_limit most sequences that run at once
+    policy          how it makes passes of requests (perfmodel.serving.simulation)
+    reserves        whether a request starts only when its whole output has room in the cache
     framework_bytes CUDA context, kernels, allocator slack
     comm_bytes      collective buffers, where there is more than one device
     graph_bytes     captured CUDA graphs; taken from the memory outside the share while they fit there
@@ -52,6 +55,9 @@ class Engine:
     memory_share: float = 0.9
     block: int = 16
     token_budget: int = 8192
+    sequences_limit: int = 1024
+    policy: str = "mixed"
+    reserves: bool = False
     framework_bytes: int = GIB // 2
     comm_bytes: int = GIB // 2
     graph_bytes: int = GIB
@@ -85,6 +91,8 @@ _ROWS = (
         "vllm",
         title="vLLM V0",
         since=(0, 3),
+        policy="prefill-first",
+        sequences_limit=256,
         overheads=Overheads(layer_s=80e-6, pass_s=540e-6, prompt_s=27e-3),
         source="vLLM V0 defaults: gpu_memory_utilization 0.9, block_size 16, no chunked prefill",
     ),
@@ -93,6 +101,8 @@ _ROWS = (
         title="vLLM of 2023",
         talks="nccl",
         since=(0, 1),
+        policy="prefill-first",
+        sequences_limit=256,
         graph_bytes=0,
         token_budget=2560,
         overheads=Overheads(host_layer_s=400e-6),
@@ -109,15 +119,27 @@ _ROWS = (
         title="SGLang",
         kernels="sglang",
         block=1,
+        policy="prefill-first",
         source="SGLang defaults: page size 1, chunked_prefill_size 8192, mem_fraction_static about 0.88",
         memory_share=0.88,
     ),
     Engine(
         "trtllm",
-        title="TensorRT-LLM 1",
+        title="TensorRT-LLM 1.1",
+        since=(1, 1),
+        kernels="trtllm",
+        block=32,
+        reserves=True,
+        source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
+        "max_num_tokens 8192",
+    ),
+    Engine(
+        "trtllm",
+        title="TensorRT-LLM 1.0",
         since=(1,),
         kernels="trtllm",
         block=32,
+        reserves=True,
         source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
         "max_num_tokens 8192",
     ),
@@ -128,8 +150,19 @@ _ROWS = (
         kernels="trtllm",
         block=64,
         token_budget=1 << 20,
+        reserves=True,
         overheads=Overheads(layer_s=28e-6, pass_s=110e-6, prompt_s=1.3e-3),
         source="TensorRT-LLM 0.9 gptSessionBenchmark: the whole batch prefills in one pass, blocks of 64",
+    ),
+    Engine(
+        "trtllm",
+        title="NVIDIA NIM",
+        flavour="nim",
+        kernels="trtllm",
+        block=64,
+        overheads=Overheads(layer_s=28e-6, pass_s=110e-6, prompt_s=1.3e-3),
+        reserves=True,
+        source="NIM 1.x of 2024 and early 2025: TensorRT-LLM 0.x behind an HTTP server, in-flight batching",
     ),
     Engine(
         "lmdeploy",
@@ -294,7 +327,7 @@ def engine(name: str, version: str = "", flavour: str = "") -> Engine:
         guess = nearest(name, ENGINES)
         hint = f'did you mean "{guess}"?' if guess else "known: " + ", ".join(ENGINES)
         raise RequestError(f'No engine is called "{name}"; {hint}')
-    same = [row for row in rows if row.flavour == flavour] or list(rows)
+    same = [row for row in rows if row.flavour == flavour] or [row for row in rows if not row.flavour]
     digits = re.match(r"v?(\d+(?:\.\d+)*)", version)
     if digits is None:
         return same[0]

@@ -27,7 +27,7 @@ from perfmodel.fitting.free import (
     DEVICE,
     LINKS,
     OWN_LINKS,
-    SERVING,
+    UNDER_LOAD,
     free_constants,
     prior_of,
     with_constants,
@@ -67,14 +67,12 @@ class EngineFit:
     engines    overheads by engine and generation
     attention  constants of decode attention, by engine, generation and format of the cache
     links      of links whose hosts differ, by kind and size of the group
-    serving    of a closed loop, by engine, generation and arrivals
     sustained  factors by architecture, and by device, as architecture × device
     """
 
     engines: dict[str, dict[str, float]]
     attention: dict[str, dict[str, float]]
     links: dict[str, dict[str, float]]
-    serving: dict[str, dict[str, float]]
     sustained: dict[str, dict[str, float]]
     devices: dict[str, dict[str, float]]
     scores: list[Scored]
@@ -109,14 +107,13 @@ def fitted(rows: Iterable[Row], jobs: int = 1) -> EngineFit:
     ]
     found = joint.values(best.x)
     return EngineFit(
-        {e: {n: found[f"{e}.{n}"] for n in prior_of(e)} for e in sorted(set(engines))},
+        _sustained(found, set(engines), {n: None for e in engines for n in (*prior_of(e), *UNDER_LOAD)}),
         _sustained(found, {f"{e} decode {k}" for e in set(engines) for k in DECODE}, ATTENTION),
         _sustained(
             found,
             {f"{k} {n}" for k in LINKS for n in LINKS[k].shares} | set(LINKS) | {f"{e} link" for e in OWN_LINKS},
             ("start_s", "share"),
         ),
-        _sustained(found, {g.loop for g in groups if g.arrivals}, SERVING),
         _sustained(found, {g.plan.gpu.architecture for g in groups}, ARCHITECTURE),
         _sustained(found, {g.plan.gpu.name for g in groups}, DEVICE),
         scores,
@@ -149,8 +146,7 @@ def problem(groups: list[Group], jobs: int) -> Joint:
 
     def predict(i: int, constants: Mapping[str, float]) -> Any:
         group = groups[i]
-        serving = {n: constants[f"{group.loop}.{n}"] for n in SERVING} if group.arrivals else {}
-        return expected(group, with_constants(group.plan, constants), serving)
+        return expected(group, with_constants(group.plan, constants))
 
     measured = [np.array([q.row.value for q in group.asked]) for group in groups]
     weights = np.array([_weight(q) / ALIKE for group in groups for q in group.asked])
@@ -206,7 +202,6 @@ def _lines(fit: EngineFit) -> Iterator[str]:
         ("Engines", fit.engines),
         ("Decode attention", fit.attention),
         ("Links", fit.links),
-        ("Closed loops", fit.serving),
         ("Architectures", fit.sustained),
         ("Devices", fit.devices),
     ):

@@ -30,8 +30,10 @@ PRIORS: dict[str, dict[str, float]] = {
     "vllm 0.1+": {**EAGER, "pass_s": 1e-3, "prompt_s": 2e-3, "sequence_s": 1e-4},
     "vllm rocm": {"layer_s": 10e-6, "pass_s": 300e-6, "sequence_s": 3e-6, "compute": 1.0, "memory": 1.0},
     "sglang": MODERN,
+    "trtllm 1.1+": MODERN,
     "trtllm 1+": MODERN,
     "trtllm 0+": STATIC,
+    "trtllm nim": STATIC,
     "lmdeploy": STATIC,
     "llama.cpp 0+": {**STREAMS, "prompt_s": 1e-3, "boundary_s": 200e-6, "overlap": 0.9, "vector_16": 4.7,
                      "vector_4": 18.0, "widened_bytes": 5.0},
@@ -70,15 +72,8 @@ FIXED = {"chunk_s": 1e-6, "exposed": 0.0}
 OWN_LINKS = {"vllm 0.1+": {"start_s": 20e-6, "share": 0.4}}
 """Generations whose all-reduce over NVLink no table measured: NCCL of 2023, outside of graphs."""
 
-SERVING = {
-    "interrupted": Free(0.85, 0.2, 0.05, 2.0),
-    "alone": Free(1.2, 0.2, 0.8, 3.0),
-    "shared": Free(0.15, 0.8, 0.005, 1.5),
-    "power": Free(0.85, 0.1, 0.3, 1.2),
-    "steps": Free(0.5, 0.7, 0.01, 30.0),
-    "start_s": Free(10e-3, 1.0, 1e-4, 0.5),
-}
-"""Of a server kept busy: φ, the terms of its time to first token (loaded.py), and that of a request's way in."""
+UNDER_LOAD = {"request_s": 20e-3, "lag": 1.0, "host_sequence_s": 50e-6}
+"""Of a server kept busy: what a first token takes beside passes. Batches that start together tell nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +108,8 @@ def free_constants(group: Group, usual: str) -> Iterator[tuple[str, Free]]:
     for name, prior in prior_of(engine).items():
         low, high = LIMITS.get(name, (prior / 30, prior * 30))
         yield f"{engine}.{name}", Free(prior, SPREADS.get(name, TIMES), low, high)
-    if group.arrivals:
-        yield from ((f"{group.loop}.{name}", free) for name, free in SERVING.items())
+    if group.loaded is not None:
+        yield from ((f"{engine}.{name}", Free(prior, TIMES)) for name, prior in UNDER_LOAD.items())
     if engine in OWN_ATTENTION:
         cache = "bf16" if group.plan.precision.kv.bits >= 16 else "fp8-kv"
         for name, prior in DECODE[cache].items():

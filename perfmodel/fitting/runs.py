@@ -3,57 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.errors import PerfModelError
 from perfmodel.fitting.silicon import unasked
+from perfmodel.latency import Time
 from perfmodel.memory import memory
-from perfmodel.published.loaded import ClosedLoop, Serving, sequences_held
+from perfmodel.published.loaded import Loaded
 from perfmodel.published.names import Unscored
-from perfmodel.published.predictions import FIGURES, LOADED, answered, batches
+from perfmodel.published.predictions import FIGURES, LOADED, answered, work_of
 from perfmodel.published.questions import Plans, Question, question
 from perfmodel.published.rows import Row
 from perfmodel.workload import Workload
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Group:
-    """What is asked of one deployment in one kind of mode, and how many sequences its memory holds then.
+    """What is asked of one deployment in one kind of mode; `loaded` holds the simulations of a server kept busy.
 
-    `arrivals` tells closed loops apart, "" where there is none: of fixed lengths, requests that start together end
-    together; of drawn lengths they spread.
+    Schedules are simulated once, with the constants that stand before the fit: who waits for which passes changes far
+    less with the constants than how long those take.
     """
 
     plan: Deployment
     asked: tuple[Question, ...]
-    arrivals: str
-    work: Workload
-    held: Any
+    loaded: Loaded | None
 
     @classmethod
     def of(cls, asked: list[Question]) -> Group:
-        plan, loaded = asked[0].plan, asked[0].mode in LOADED
-        prompts, outputs = (np.array([float(getattr(q, name)) for q in asked]) for name in ("prompt", "output"))
-        work = Workload(prompts, outputs, batches(plan, asked))
-        return cls(plan, tuple(asked), arrivals(asked[0]), work, sequences_held(plan, work) if loaded else None)
+        plan = asked[0].plan
+        return cls(plan, tuple(asked), Loaded(plan, tuple(asked)) if asked[0].mode in LOADED else None)
 
     @property
     def engine(self) -> str:
         return f"{self.plan.engine.name} {self.plan.engine.generation}".strip()
 
-    @property
-    def loop(self) -> str:
-        return f"{self.engine} {self.arrivals}"
-
 
 def groups_of(rows: Iterable[Row]) -> tuple[list[Group], Counter[str]]:
     """Rows by deployment and mode, and the reasons of those that cannot be used."""
-    plans, found, left_out = Plans(), dict[tuple[int, str], list[Question]](), Counter[str]()
+    plans, found, left_out = Plans(), dict[tuple[int, bool], list[Question]](), Counter[str]()
     for row in rows:
         if reason := unasked(row) or (row.quality != "ok" and f"quality {row.quality}"):
             left_out[reason] += 1
@@ -67,15 +62,8 @@ def groups_of(rows: Iterable[Row]) -> tuple[list[Group], Counter[str]]:
         except (Unscored, PerfModelError) as reason:
             left_out[str(reason)] += 1
             continue
-        found.setdefault((id(asked.plan), arrivals(asked)), []).append(asked)
+        found.setdefault((id(asked.plan), asked.mode in LOADED), []).append(asked)
     return [Group.of(members) for members in found.values()], left_out
-
-
-def arrivals(q: Question) -> str:
-    """How requests come: "" for a batch that starts and ends together."""
-    if q.mode not in LOADED:
-        return ""
-    return "drawn" if "lengths drawn" in q.row.note else "fixed"
 
 
 def setting(q: Question) -> str:
@@ -97,11 +85,53 @@ def phase(q: Question) -> str:
     return kinds.get(q.figure, "end to end") + " under load" * (q.mode in LOADED)
 
 
-def expected(group: Group, plan: Deployment, serving: Mapping[str, float]) -> Any:
+def expected(group: Group, plan: Deployment) -> Any:
     """What perfmodel expects of each question of a group, of `plan` in place of its own."""
-    if not group.arrivals:
+    if group.loaded is None:
         return np.array([p.expected for p in answered([q._replace(plan=plan) for q in group.asked])])
-    loop = ClosedLoop(plan, group.work, group.held, Serving(**serving))
-    figures = {q.figure for q in group.asked}
-    found = {f: np.broadcast_to(FIGURES[f](plan, group.work, loop)[0], group.work.prompt.shape) for f in figures}
+    times = Rescheduled(group.loaded, plan)
+    work = replace(work_of(group.asked), batch=group.loaded.at_hand)
+    found = {f: FIGURES[f](plan, work, times)[0] for f in {q.figure for q in group.asked}}
     return np.array([found[q.figure][i] * q.scale for i, q in enumerate(group.asked)])
+
+
+@dataclass(frozen=True)
+class Rescheduled:
+    """Means of simulated servers whose passes take other times than those that they were simulated with."""
+
+    loaded: Loaded
+    plan: Deployment
+
+    @cached_property
+    def _costs(self) -> Any:
+        return Constants(self.plan.gpu, self.plan.engine).costs
+
+    @cached_property
+    def _grids(self) -> Any:
+        return {key: steps.times["expected"] for key, steps in self.loaded.grids(self.plan).items()}
+
+    def _of(self, part: str) -> Any:
+        loads = self.loaded.loads
+        return np.array([(getattr(load.made_of, part) * self._grids[load.range.key]).sum() for load in loads])
+
+    @cached_property
+    def ttft(self) -> Time:
+        return _only(self._costs.request_s + self._of("waiting") + self._costs.lag * self._of("after"))
+
+    @cached_property
+    def tpot(self) -> Time:
+        return _only(self._of("rates"))
+
+    @cached_property
+    def e2e(self) -> Time:
+        return _only(self.ttft.expected + self._of("running"))
+
+    @cached_property
+    def cycle(self) -> Time:
+        closed = np.array([t.arrival == "closed" for t in self.loaded.traffics])
+        return _only(np.where(closed, self.e2e.expected, self._of("count")))
+
+
+def _only(seconds: Any) -> Time:
+    """Expected seconds of which nothing else is known."""
+    return Time(0.0, seconds, 0.0, 0.0, 0.0, seconds)

@@ -45,6 +45,10 @@ _SAME = (
     "moe_ep_size", "decode_tp_size", "decode_num_workers",
 )  # fmt: skip
 """A run that agrees with another in these and in its figures is the same in two sources, under two names of a model."""
+ENDS_APART = ("vllm", "trtllm")
+"""Engines of NVIDIA's own runs whose requests, though of one length, do not stay together after their common start: a
+time per token holds one prefill of every other request, and only a tenth of a time to first token grows as it does
+when all start at once. SGLang's start and end together to the last."""
 ROUNDED = 0.002
 """Two figures that are nearer than this, as a fraction, are one figure, rounded by one of its sources."""
 SPREAD = 1.2
@@ -144,7 +148,24 @@ def _notes(run: dict[str, str], drawn: bool) -> list[str]:
     """What the columns of the published schema cannot say."""
     dp, ep = _count(run["attention_dp_size"]), _count(run["moe_ep_size"])
     notes = [f"attention data parallel {dp}"] * (dp > 1) + [f"EP{ep}"] * (ep > 1)
-    return [*notes, "lengths drawn from 0.8 to 1 of the named"] if drawn else notes
+    if drawn:
+        return [*notes, "lengths drawn from 0.8 to 1 of the named", *_recipe(run)]
+    return [*notes, "outputs end apart"] if run["backend"] in ENDS_APART else notes
+
+
+def _recipe(run: dict[str, str]) -> list[str]:
+    """What InferenceX's launch scripts (benchmarks/*.sh of its repository, 2025-09 to 2026-04) set for a run."""
+    if run["mode"] != "agg":
+        return []
+    engine, tp, c = run["backend"], int(float(run["tp_size"] or 1)), int(float(run["batch_size"]))
+    if engine == "trtllm":
+        if "Llama" not in run["model_path"]:
+            return ["passes of at most 20000 tokens"] if "gpt-oss" in run["model_path"] else []
+        gathers = run["isl"] == run["osl"] == "1024" and tp < 8
+        return ["passes of at most 16384 tokens", *["prompts gather for 20 steps or 14746 tokens"] * gathers]
+    if engine == "sglang" and run["system"][:1] in "bg":
+        return ["passes of at most 16384 tokens", f"requests are taken in every {30 if c >= 16 else 10} steps"]
+    return ["passes of at most 32768 tokens"] if engine == "sglang" else []
 
 
 def _version(run: dict[str, str]) -> str:

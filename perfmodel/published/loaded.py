@@ -1,144 +1,147 @@
-"""A server kept busy, in closed form: what requests that arrive while others decode do to each other.
-
-A first form until serving is modelled. c requests are always in flight (a closed loop); prefills of the others
-interrupt a decode, and a new prompt shares the device with decodes:
-
-    tpot = t_dec(c, S + T/2) + interrupted·(c − 1)·t_pre/T
-    ttft = start + t_pre·(alone + shared·(c − 1)^power) + steps·t_dec
-    throughput = c·T/(ttft + (T − 1)·tpot)
-
-t_pre is the prefill of one prompt alone.
-"""
+"""Rows of servers kept busy: each is simulated, request by request, as its benchmark sent them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.deployment import Deployment
-from perfmodel.latency import Time, decode_time, prefill_time
-from perfmodel.memory import memory
-from perfmodel.workload import Workload
+from perfmodel.latency import SECONDS, Time
+from perfmodel.published.questions import Question
+from perfmodel.serving.lengths import Lengths
+from perfmodel.serving.load import Load, tokens_held
+from perfmodel.serving.steps import Range, Steps
+from perfmodel.serving.traffic import Traffic
+
+SENT = 1000
+"""Requests of a saturated server, where nothing is stated."""
+ROUNDS, MOST, FEWEST_ROUNDS = 10, 1280, 3
+"""Requests of a closed loop for each in flight: 10, as InferenceX sends; 3 where that would be very many."""
+_DRAWN = re.compile(r"lengths drawn from ([\d.]+) to 1")
+_APART = "outputs end apart"
+APART = 0.1
+"""How far the lengths of outputs go up and down where requests that start together do not end together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What requests of one engine do to each other.
+def traffic_of(q: Question) -> Traffic:
+    """The requests of a row: a closed loop, or all at once where the server is saturated."""
+    drawn, apart = _DRAWN.search(q.row.note), _APART in q.row.note
+    prompts, outputs = Lengths.fixed(q.prompt), Lengths.fixed(q.output)
+    if drawn:  # rows hold the mean
+        low = float(drawn[1])
+        prompts, outputs = (
+            Lengths.uniform(max(round(2 * low / (1 + low) * n), 1), max(round(2 / (1 + low) * n), 1))
+            for n in (q.prompt, q.output)
+        )
+    elif apart:
+        outputs = Lengths.uniform(max(round((1 - APART) * q.output), 1), max(round((1 + APART) * q.output), 1))
+    if q.mode == "offline_throughput":
+        return Traffic("burst", prompts, outputs, requests=q.batch or q.most or SENT)
+    c = q.batch or 1
+    many = ROUNDS * c if ROUNDS * c <= MOST else max(MOST, FEWEST_ROUNDS * c)
+    return Traffic("closed", prompts, outputs, concurrency=c, requests=many)
 
-    interrupted  part of the other requests' prefills that falls into one's own decode
-    alone        prefills of its own that a first token takes
-    shared       of the others', with its growth by their number to the power of `power`
-    steps        decode steps that it waits for
-    start_s      a request's way in
-    """
 
-    interrupted: float
-    alone: float
-    shared: float
-    power: float
-    steps: float
-    start_s: float
-
-
-# engine → constants of requests of fixed lengths. TensorRT-LLM of 2024: GenAI-Perf sweeps of NVIDIA NIM with Llama 3 8B
-# and 70B on H100, A100, L40S (345 runs). The others: 640 runs of aiconfigurator-core 0.12.0 on H100 to GB300, fitted
-# 2026-11-21 (perfmodel.fitting.engines): time per token 6 to 9 % in the median, time to first token 12 to 24 %.
-SERVING = {
-    "trtllm 0+": Serving(0.9, 0.82, 0.63, 0.82, 0.18, 0.0),
-    "trtllm": Serving(1.04, 1.41, 0.16, 0.85, 0.53, 86e-3),
-    "vllm": Serving(1.09, 1.32, 0.19, 0.83, 0.51, 20e-3),
-    "sglang": Serving(0.62, 1.28, 0.99, 0.84, 0.52, 14e-3),
+_HABITS = {
+    "budget": re.compile(r"passes of at most (\d+) tokens"),
+    "gather_steps": re.compile(r"prompts gather for (\d+) steps"),
+    "gather_tokens": re.compile(r"prompts gather for \d+ steps or (\d+) tokens"),
+    "poll_steps": re.compile(r"requests are taken in every (\d+) steps"),
+    "sequences": re.compile(r"at most (\d+) sequences"),
 }
 
 
-def serving_of(plan: Deployment) -> Serving:
-    """The constants of the engine's generation, of the engine, or of vLLM."""
-    return SERVING.get(plan.engine.runs) or SERVING.get(plan.engine.name) or SERVING["vllm"]
-
-
-FIRST_SPREAD, STEP_SPREAD = 1.5, 1.2
-"""Factors up and down that hold 80 % of what arrivals alone do to times to first token and per token: the same fits,
-settings left out."""
-IN_FLIGHT = 8192
-"""Most tokens of a pass of a server that batches in flight, whatever its engine would take of a batch at once."""
-SATURATED = 256
-"""Sequences of a saturated server, where memory holds as many and nothing else is stated."""
+def habits_of(q: Question) -> tuple[tuple[str, int], ...]:
+    """What the server of a row does otherwise than its engine by default, as its note says."""
+    found = ((name, pattern.search(q.row.note)) for name, pattern in _HABITS.items())
+    return tuple((name, int(match[1])) for name, match in found if match)
 
 
 @dataclass(frozen=True)
-class ClosedLoop:
-    """`work.batch` requests always in flight, as many of them at work as memory holds; the others wait.
-
-    `held` is how many it holds, and `serving` the constants, where they are known.
-    """
+class Loaded:
+    """Questions to one deployment under load; figures are arrays in their order."""
 
     plan: Deployment
-    work: Workload
-    held: Number | None = None
-    serving: Serving | None = None
+    asked: tuple[Question, ...]
 
     @cached_property
-    def running(self) -> Number:
-        held = sequences_held(self.plan, self.work) if self.held is None else self.held
-        return minimum(self.work.batch, maximum(held, 1))
+    def traffics(self) -> tuple[Traffic, ...]:
+        return tuple(traffic_of(q) for q in self.asked)
 
     @cached_property
-    def _serving(self) -> Serving:
-        return self.serving or serving_of(self.plan)
+    def held(self) -> dict[tuple[int, int], float]:
+        """Tokens that the cache holds, by the means of prompts and outputs."""
+        means = {_means(traffic): traffic for traffic in self.traffics}
+        return {key: tokens_held(self.plan, traffic) for key, traffic in means.items()}
 
     @cached_property
-    def _prefill(self) -> Time:
-        return prefill_time(self.plan, replace(self.work, batch=np.ones_like(self.running)))
+    def keys(self) -> tuple[_Key, ...]:
+        """What tells the simulation of each question from the others."""
+        return tuple((t, habits_of(q)) for t, q in zip(self.traffics, self.asked, strict=True))
 
     @cached_property
-    def _step(self) -> Time:
-        middle = self.work.prompt + self.work.output / 2
-        return decode_time(self.plan, replace(self.work, batch=self.running), middle)
+    def bare(self) -> dict[_Key, Load]:
+        """A simulation of each kind of traffic, with a grid of its own."""
+        return {(t, habits): Load(self.plan, t, habits, self.held[_means(t)]) for t, habits in dict.fromkeys(self.keys)}
 
     @cached_property
-    def tpot(self) -> Time:
-        others = self._serving.interrupted * (self.running - 1) / self.work.output
-        return _wider(self._step.plus(self._prefill.times(others)), STEP_SPREAD)
+    def ranges(self) -> dict[tuple[float, int], Range]:
+        """One range for all questions about the same prompts and budget."""
+        found: dict[tuple[float, int], Range] = {}
+        for load in self.bare.values():
+            key = load.range.key
+            found[key] = found[key].joined(load.range) if key in found else load.range
+        return found
+
+    def grids(self, plan: Deployment) -> dict[tuple[float, int], Steps]:
+        """What passes take on `plan`, by prompt and budget."""
+        return {key: Steps.of(plan, over) for key, over in self.ranges.items()}
 
     @cached_property
-    def _first(self) -> Time:
-        """Time to first token of a request that need not wait."""
-        c = self._serving
-        spent = self._prefill.times(c.alone + c.shared * (self.running - 1) ** c.power)
-        together = spent.plus(self._step.times(c.steps))
-        whole = replace(together, expected=together.expected + c.start_s, overhead=together.overhead + c.start_s)
-        return _wider(whole, FIRST_SPREAD)
+    def loads(self) -> tuple[Load, ...]:
+        """The simulation of each question; of the same traffic, the same one."""
+        grids = self.grids(self.plan)
+        known = {key: replace(load, grid=grids[load.range.key]) for key, load in self.bare.items()}
+        return tuple(known[key] for key in self.keys)
 
-    @cached_property
-    def _service(self) -> Time:
-        return self._first.plus(self.tpot.times(maximum(self.work.output - 1, 0)))
-
-    @cached_property
+    @property
     def ttft(self) -> Time:
-        """With the wait for a place, by Little's law: (c − running)/throughput."""
-        return self._first.plus(self._service.times(self.work.batch / self.running - 1))
+        return stacked(load.ttft for load in self.loads)
 
-    @cached_property
+    @property
+    def tpot(self) -> Time:
+        return stacked(load.tpot for load in self.loads)
+
+    @property
     def e2e(self) -> Time:
-        return self._service.times(self.work.batch / self.running)
+        return stacked(load.e2e for load in self.loads)
+
+    @property
+    def cycle(self) -> Time:
+        """Seconds in which as many requests are served as are at hand: of a closed loop by Little's law, of all at
+        once from the first to the last token."""
+        return stacked(load.e2e if load.traffic.arrival == "closed" else load.busy for load in self.loads)
+
+    @property
+    def at_hand(self) -> Any:
+        """Requests in flight, or all there are."""
+        return np.array([float(t.concurrency or t.requests) for t in self.traffics])
 
 
-def _wider(time: Time, factor: float) -> Time:
-    """`time` with an interval that an independent cause of error widens by `factor`."""
-    return replace(time, spread=np.exp(np.hypot(np.log(time.spread), np.log(factor))))
+_Key = tuple[Traffic, tuple[tuple[str, int], ...]]
 
 
-def sequences_held(plan: Deployment, work: Workload, limit: float = 2.0**20) -> Number:
-    """The most sequences of `work`'s lengths that fit in memory beside the weights; arrays at once, by halving."""
-    budget = min(plan.engine.token_budget, IN_FLIGHT)
-    plan = replace(plan, engine=replace(plan.engine, token_budget=budget))
-    low = np.zeros(np.broadcast_shapes(np.shape(work.prompt), np.shape(work.output)))
-    high = np.full_like(low, limit)
-    for _ in range(20):
-        middle = np.ceil((low + high) / 2)
-        fits = memory(plan, replace(work, batch=middle)).fits
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle - 1)
-    return low
+def _means(traffic: Traffic) -> tuple[int, int]:
+    return round(traffic.prompts.mean), round(traffic.outputs.mean)
+
+
+def stacked(times: Iterable[Time]) -> Time:
+    """Times as one `Time` of arrays."""
+    found = list(times)
+    columns = {name: np.array([getattr(time, name) for time in found], dtype=float) for name in SECONDS}
+    return Time(**columns, spread=np.array([time.spread for time in found], dtype=float))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.deployment import Deployment
 from perfmodel.errors import PerfModelError
 from perfmodel.latency import Time, end_to_end, mean_decode_time, prefill_time
-from perfmodel.published.loaded import SATURATED, ClosedLoop, sequences_held
+from perfmodel.published.loaded import Loaded
 from perfmodel.published.names import Unscored
 from perfmodel.published.peak import SPREAD, peak_bytes
 from perfmodel.published.questions import Plans, Question, question
@@ -65,12 +66,13 @@ def answered(asked: list[Question]) -> list[Prediction]:
     """The predictions of questions to one deployment in one kind of mode."""
     first = asked[0]
     try:
-        work = Workload(
-            np.array([float(q.prompt) for q in asked]),
-            np.array([float(q.output) for q in asked]),
-            batches(first.plan, asked),
-        )
-        times: _Times = ClosedLoop(first.plan, work) if first.mode in LOADED else Static(first.plan, work)
+        work = work_of(asked)
+        times: _Times
+        if first.mode in LOADED:
+            times = Loaded(first.plan, tuple(asked))
+            work = replace(work, batch=times.at_hand)
+        else:
+            times = Static(first.plan, work)
         ends = {name: FIGURES[name](first.plan, work, times) for name in {q.figure for q in asked}}
     except PerfModelError as error:
         return [Prediction(q.row, reason=str(error)) for q in asked]
@@ -78,21 +80,16 @@ def answered(asked: list[Question]) -> list[Prediction]:
     return [_answer(q, *(float(end[i]) * q.scale for end in wide[q.figure])) for i, q in enumerate(asked)]
 
 
+def work_of(asked: Iterable[Question]) -> Workload:
+    """The sizes of questions as arrays, in their order."""
+    columns = ([float(size) for size in sizes] for sizes in zip(*((q.prompt, q.output, q.batch or 1) for q in asked)))
+    return Workload(*(np.array(column) for column in columns))
+
+
 def _answer(q: Question, expected: float, low: float, high: float) -> Prediction:
     if not np.isfinite([expected, low, high]).all() or expected <= 0:
         return Prediction(q.row, reason="no finite prediction")
     return Prediction(q.row, expected, low, high)
-
-
-def batches(plan: Deployment, asked: list[Question]) -> Any:
-    """Sequences at once; what memory holds where a saturated server's batch is not stated."""
-    batches = np.array([float(q.batch or 0) for q in asked])
-    if batches.all():
-        return batches
-    lengths = Workload(np.array([float(q.prompt) for q in asked]), np.array([float(q.output) for q in asked]))
-    most = np.array([float(q.most or SATURATED) for q in asked])
-    held = np.maximum(np.minimum(sequences_held(plan, lengths), np.minimum(most, SATURATED)), 1)
-    return np.where(batches > 0, batches, held)
 
 
 class _Times(Protocol):
@@ -104,6 +101,8 @@ class _Times(Protocol):
     def tpot(self) -> Time: ...
     @property
     def e2e(self) -> Time: ...
+    @property
+    def cycle(self) -> Time: ...
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,11 @@ class Static:
     @cached_property
     def e2e(self) -> Time:
         return end_to_end(self.plan, self.ttft, self.tpot, self.work)
+
+    @property
+    def cycle(self) -> Time:
+        """Seconds in which the whole batch is served."""
+        return self.e2e
 
 
 # ── figures: (expected, low, high) in SI ─────────────────────────────────────────────────────────
@@ -156,9 +160,9 @@ FIGURES = {
     "ttft": lambda plan, work, times: _seconds(times.ttft),
     "tpot": lambda plan, work, times: _seconds(times.tpot),
     "e2e": lambda plan, work, times: _seconds(times.e2e),
-    "output_rate": lambda plan, work, times: _rate(work.batch * work.output, times.e2e),
-    "total_rate": lambda plan, work, times: _rate(work.batch * work.length, times.e2e),
-    "request_rate": lambda plan, work, times: _rate(work.batch, times.e2e),
+    "output_rate": lambda plan, work, times: _rate(work.batch * work.output, times.cycle),
+    "total_rate": lambda plan, work, times: _rate(work.batch * work.length, times.cycle),
+    "request_rate": lambda plan, work, times: _rate(work.batch, times.cycle),
     "decode_rate": lambda plan, work, times: _rate(work.batch, times.tpot),
     "user_rate": lambda plan, work, times: _rate(1, times.tpot),
     "prefill_rate": lambda plan, work, times: _rate(work.batch * work.prompt, times.ttft),

@@ -1,0 +1,236 @@
+"""A deployment under traffic: what its requests see, in the mean and at percentiles, and what binds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import exp, hypot, log
+from typing import Any, NamedTuple
+
+from perfmodel.arithmetic import Number
+from perfmodel.calibration import Constants
+from perfmodel.deployment import Deployment
+from perfmodel.latency import Time
+from perfmodel.memory import most_sequences
+from perfmodel.serving.simulation import Rules, Served, served
+from perfmodel.serving.steps import Range, Steps
+from perfmodel.serving.traffic import Traffic
+from perfmodel.workload import Workload
+
+PERCENTILES = (50, 95, 99)
+FIRST_SPREAD, STEP_SPREAD = 1.35, 1.1
+"""Factors up and down for what arrivals add to the errors of passes: residuals of runs under load, beyond those of the
+same engines' batches."""
+
+
+class Distribution(NamedTuple):
+    """Seconds: the mean, and percentiles by PERCENTILES."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Distribution:
+        """Of values that count alike; percentiles by linear interpolation, as NumPy's."""
+        ordered = sorted(values)
+        if not ordered:
+            return cls(0.0, 0.0, 0.0, 0.0)
+        return cls(sum(ordered) / len(ordered), *(_percentile(ordered, p) for p in PERCENTILES))
+
+    @classmethod
+    def weighted(cls, values: Sequence[tuple[float, float]]) -> Distribution:
+        """Of (value, weight)."""
+        ordered = sorted((v, w) for v, w in values if w > 0)
+        total = sum(w for _, w in ordered)
+        if not ordered:
+            return cls(0.0, 0.0, 0.0, 0.0)
+        found, seen, at = [], 0.0, 0
+        for p in PERCENTILES:
+            while at < len(ordered) - 1 and seen + ordered[at][1] < p / 100 * total:
+                seen += ordered[at][1]
+                at += 1
+            found.append(ordered[at][0])
+        return cls(sum(v * w for v, w in ordered) / total, *found)
+
+
+def _percentile(ordered: Sequence[float], p: float) -> float:
+    place = (len(ordered) - 1) * p / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+@dataclass(frozen=True)
+class Load:
+    """`traffic` on `plan`: every request simulated, pass by pass.
+
+    `changes` are what this server does otherwise than its engine by default, by the names of `Rules`; `kv_tokens` is
+    what the cache holds and `grid` what passes take, where that is known already.
+    """
+
+    plan: Deployment
+    traffic: Traffic
+    changes: tuple[tuple[str, Any], ...] = ()
+    kv_tokens: float | None = None
+    grid: Steps | None = None
+
+    @cached_property
+    def held(self) -> float:
+        """Tokens that the KV cache holds."""
+        if self.kv_tokens is not None:
+            return self.kv_tokens
+        return tokens_held(self.plan, self.traffic)
+
+    @cached_property
+    def rules(self) -> Rules:
+        engine, costs = self.plan.engine, Constants(self.plan.gpu, self.plan.engine).costs
+        usual = Rules(
+            engine.policy,
+            min(engine.token_budget, IN_FLIGHT),
+            engine.sequences_limit,
+            self.held,
+            engine.reserves,
+            costs.request_s,
+            lag=costs.lag,
+        )
+        return replace(usual, **dict(self.changes))
+
+    @cached_property
+    def most(self) -> int:
+        """Sequences that can run at once, as far as the traffic may bring them."""
+        traffic, mean = self.traffic, self.traffic.prompts.mean + self.traffic.outputs.mean + self.traffic.cached
+        asked = traffic.concurrency or traffic.requests
+        return max(int(min(asked, self.rules.sequences, 4 * self.held / mean + 1)), 1)
+
+    @cached_property
+    def range(self) -> Range:
+        """What passes may come."""
+        t = self.traffic
+        shortest = 1.0 if t.prompts.kind == "lognormal" else t.prompts.low
+        return Range(
+            prompt=t.prompts.squares / t.prompts.mean,
+            cached=float(t.cached),
+            shortest=t.cached + shortest,
+            longest=t.cached + t.prompts.high + t.outputs.high,
+            most=self.most,
+            budget=self.rules.budget,
+        )
+
+    @cached_property
+    def steps(self) -> Steps:
+        return self.grid or Steps.of(self.plan, self.range)
+
+    @cached_property
+    def served(self) -> Served:
+        return served(self.traffic.drawn(), self.steps.seconds, self.rules, self.traffic.at_once)
+
+    # ── means, as times ──────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def made_of(self) -> MadeOf:
+        """What the means consist of, as weights of the cells of `steps`."""
+        return MadeOf.of(self.steps, self.served, self.traffic)
+
+    @cached_property
+    def ttft(self) -> Time:
+        """Mean time to first token."""
+        made, steps = self.made_of, self.steps
+        spread = wider(steps.prefill_spread, FIRST_SPREAD)
+        time = steps.time(made.waiting + self.rules.lag * made.after, spread)
+        way = self.rules.request_s
+        return replace(time, expected=time.expected + way, overhead=time.overhead + way)
+
+    @cached_property
+    def tpot(self) -> Time:
+        """Mean over requests of the mean time between their tokens after the first."""
+        return self.steps.time(self.made_of.rates, wider(self.steps.decode_spread, STEP_SPREAD))
+
+    @cached_property
+    def e2e(self) -> Time:
+        """Mean time from sending a request to its last token."""
+        return self.ttft.plus(self.steps.time(self.made_of.running, self.tpot.spread))
+
+    @cached_property
+    def busy(self) -> Time:
+        """Time that the engine ran passes."""
+        return self.steps.time(self.made_of.count, self.tpot.spread)
+
+    # ── the whole distribution ───────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def ttfts(self) -> Distribution:
+        return Distribution.of(self.served.first)
+
+    @cached_property
+    def tpots(self) -> Distribution:
+        s, requests = self.served, self.traffic.drawn()
+        each = zip(s.first, s.ended, requests, strict=True)
+        return Distribution.of([(ended - first) / (r.output - 1) for first, ended, r in each if r.output > 1])
+
+    @cached_property
+    def itls(self) -> Distribution:
+        """Time between two tokens of a request."""
+        return Distribution.weighted(self.served.gaps)
+
+    @cached_property
+    def e2es(self) -> Distribution:
+        return Distribution.of(self.served.ended)
+
+    @cached_property
+    def running(self) -> float:
+        """Mean of sequences that run at once, over the passes."""
+        passes = sum(p.count for p in self.served.passes)
+        return sum(p.running for p in self.served.passes) / passes if passes else 0.0
+
+    @property
+    def output_rate(self) -> float:
+        """Output tokens per second, from the first request to the last token."""
+        return sum(r.output for r in self.traffic.drawn()) / self.served.seconds
+
+    @property
+    def request_rate(self) -> float:
+        """Requests per second."""
+        return self.traffic.requests / self.served.seconds
+
+
+class MadeOf(NamedTuple):
+    """Means of one simulation as weights of the cells of a grid of passes.
+
+    waiting, after  of time to first token: passes waited for, and those under way when it came out
+    rates           of time per token
+    running         of the time from first to last token
+    count           of the whole run
+    """
+
+    waiting: Any
+    after: Any
+    rates: Any
+    running: Any
+    count: Any
+
+    @classmethod
+    def of(cls, steps: Steps, served: Served, traffic: Traffic) -> MadeOf:
+        n, several = traffic.requests, max(sum(1 for r in traffic.drawn() if r.output > 1), 1)
+        count, waiting, rates, running = steps.weights(served.passes)
+        after = steps.weights(served.after)[1]
+        return cls(waiting / n, after / n, rates / several, running / n, count)
+
+
+IN_FLIGHT = 8192
+"""Most tokens of a pass of a server that batches in flight, whatever its engine would take of a batch at once."""
+
+
+def wider(spread: Number, factor: float) -> Number:
+    """A factor of an interval that an independent cause of error widens by `factor`."""
+    return exp(hypot(log(spread), log(factor)))
+
+
+def tokens_held(plan: Deployment, traffic: Traffic) -> float:
+    """Tokens that the KV cache holds beside weights, activations and the engine's own."""
+    budget = min(plan.engine.token_budget, IN_FLIGHT)
+    plan = replace(plan, engine=replace(plan.engine, token_budget=budget))
+    prompt, output = (max(round(lengths.mean), 1) for lengths in (traffic.prompts, traffic.outputs))
+    return float(most_sequences(plan, Workload(prompt + traffic.cached, output)) * (prompt + output + traffic.cached))
