@@ -216,10 +216,6 @@ def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt
         total = total.times(1 - costs.overlap).plus(streamed.times(costs.overlap))
     boundaries = costs.boundary_s * (plan.pp - 1)
     engine = (costs.pass_s + costs.sequence_s * passes.batch.sequences + boundaries) * passes.count + prompt_s
-    if costs.host_sequence_s:
-        # the host writes out one pass's tokens while the next runs, and holds it up where it takes longer
-        host = costs.host_sequence_s * passes.batch.sequences * passes.count
-        engine = engine + maximum(host - total.expected - engine, 0)
     overhead = total.overhead + engine
     return replace(total, expected=total.expected + engine, overhead=overhead, spread=spread(c, plan, phase))
 

@@ -72,7 +72,7 @@ FIXED = {"chunk_s": 1e-6, "exposed": 0.0}
 OWN_LINKS = {"vllm 0.1+": {"start_s": 20e-6, "share": 0.4}}
 """Generations whose all-reduce over NVLink no table measured: NCCL of 2023, outside of graphs."""
 
-UNDER_LOAD = {"request_s": 20e-3, "lag": 1.0, "host_sequence_s": 50e-6}
+UNDER_LOAD = {"request_s": 20e-3, "lag": 1.0}
 """Of a server kept busy: what a first token takes beside passes. Batches that start together tell nothing of it."""
 
 

@@ -13,8 +13,6 @@ class Overheads:
     pass_s        time a pass: scheduling, sampling, copies to and from the host
     prompt_s      time more of a pass that holds prompts
     sequence_s    time more of a pass for each sequence in it
-    host_sequence_s  the host's time for each sequence of a pass, beside the device's: detokenizing, streaming; no pass
-                  is faster than that
     request_s     a request's way in and its first token's way out: network, tokenizer
     lag           steps under way when a first token comes out, which it waits for
     host_layer_s  the host's time to launch a layer without captured graphs: a pass is never faster than that
@@ -35,7 +33,6 @@ class Overheads:
     pass_s: float = 300e-6
     prompt_s: float = 1e-3
     sequence_s: float = 3e-6
-    host_sequence_s: float = 0.0
     request_s: float = 10e-3
     lag: float = 1.0
     host_layer_s: float = 0.0
