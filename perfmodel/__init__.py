@@ -26,6 +26,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "estimate": "perfmodel.answer",
     "Estimate": "perfmodel.answer",
+    "serve": "perfmodel.serving.question",
+    "Serving": "perfmodel.serving.question",
+    "Lengths": "perfmodel.serving.lengths",
     "sweep": "perfmodel.grid",
     "load_gpu": "perfmodel.catalog",
     "load_model": "perfmodel.catalog",

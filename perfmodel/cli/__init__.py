@@ -11,7 +11,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from perfmodel.cli import calibrate, estimate, explain, importing, listing, show, validate
+from perfmodel.cli import calibrate, estimate, explain, importing, listing, serve, show, validate
 from perfmodel.errors import DoesNotFitError, PerfModelError, one_line
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("estimate")(estimate.estimate)
 app.command("explain")(explain.explain)
 app.command("import")(importing.import_model)
 app.command("list")(listing.list_names)
+app.command("serve")(serve.serve)
 app.command("show")(show.show)
 app.add_typer(validate.app, name="validate")
 

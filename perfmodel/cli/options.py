@@ -27,11 +27,11 @@ def _real(text: str | float) -> float:
         raise typer.BadParameter(f"needs a number, like 0.9; got {str(text)[:40]!r}") from None
 
 
-def _int(*names: str, help: str) -> Any:
+def whole(*names: str, help: str) -> Any:
     return typer.Option(*names, help=help, parser=_whole, metavar="N", show_default=False)
 
 
-def _float(*names: str, help: str) -> Any:
+def real(*names: str, help: str) -> Any:
     return typer.Option(*names, help=help, parser=_real, metavar="X", show_default=False)
 
 
@@ -39,12 +39,12 @@ ModelName = Annotated[
     str, typer.Option("--model", "-m", help="Model: name, alias, Hub id, or path (YAML, config.json).")
 ]
 GpuName = Annotated[str, typer.Option("--gpu", "-g", help="GPU: name, alias, or path to a YAML file.")]
-GpuCount = Annotated[int | None, _int("--gpu-count", help="GPUs in all; without a split, the fewest that hold it.")]
-Tp = Annotated[int | None, _int("--tp", help="Tensor parallelism: GPUs that share each layer.")]
-Pp = Annotated[int | None, _int("--pp", help="Pipeline parallelism: stages that share the layers.")]
-BatchSize = Annotated[int, _int("--batch", "-b", help=f"Sequences at once (default {BATCH}).")]
-Prompt = Annotated[int, _int("--prompt", help=f"Tokens in (default {PROMPT}).")]
-Output = Annotated[int, _int("--output", help=f"Tokens out (default {OUTPUT}).")]
+GpuCount = Annotated[int | None, whole("--gpu-count", help="GPUs in all; without a split, the fewest that hold it.")]
+Tp = Annotated[int | None, whole("--tp", help="Tensor parallelism: GPUs that share each layer.")]
+Pp = Annotated[int | None, whole("--pp", help="Pipeline parallelism: stages that share the layers.")]
+BatchSize = Annotated[int, whole("--batch", "-b", help=f"Sequences at once (default {BATCH}).")]
+Prompt = Annotated[int, whole("--prompt", help=f"Tokens in (default {PROMPT}).")]
+Output = Annotated[int, whole("--output", help=f"Tokens out (default {OUTPUT}).")]
 Weights = Annotated[
     str | None,
     typer.Option(help="Weight format: bf16, fp16, fp8, int8, int4, nvfp4, mxfp4, q4_k_m, llm-int8, fp8-llama3."),
@@ -68,8 +68,8 @@ EngineName = Annotated[
     str,
     typer.Option("--engine", help="Serving engine, or a version of it: vllm, vllm@0.7, sglang, trtllm, llama.cpp, …"),
 ]
-MemoryShare = Annotated[float | None, _float("--memory-share", help="Part of GPU memory the engine may use (0.9).")]
-Price = Annotated[float | None, _float("--price", help="USD per GPU and hour, instead of the list price on file.")]
+MemoryShare = Annotated[float | None, real("--memory-share", help="Part of GPU memory the engine may use (0.9).")]
+Price = Annotated[float | None, real("--price", help="USD per GPU and hour, instead of the list price on file.")]
 Assume = Annotated[
     str | None,
     typer.Option("--assume", help="Family to read a config.json of unknown model_type as.", metavar="FAMILY"),
@@ -77,27 +77,27 @@ Assume = Annotated[
 Prune = Annotated[
     str | None, typer.Option("--prune", help='Other sizes: "layers=32,hidden=4096,ffn=16384".', metavar="SIZES")
 ]
-RoutingSkew = Annotated[float, _float("--routing-skew", help="Exponent of the experts' popularity (0: all alike).")]
+RoutingSkew = Annotated[float, real("--routing-skew", help="Exponent of the experts' popularity (0: all alike).")]
 DenoisingSteps = Annotated[
-    int | None, _int("--denoising-steps", help="Passes of a model that writes by denoising (one a token).")
+    int | None, whole("--denoising-steps", help="Passes of a model that writes by denoising (one a token).")
 ]
 BlockLength = Annotated[
-    int | None, _int("--block-length", help=f"Tokens such a model denoises together ({BLOCK_LENGTH}).")
+    int | None, whole("--block-length", help=f"Tokens such a model denoises together ({BLOCK_LENGTH}).")
 ]
 Draft = Annotated[str | None, typer.Option("--draft", help="Draft model that guesses tokens ahead.", metavar="MODEL")]
 Speculate = Annotated[
     str | None,
     typer.Option(help="Guess ahead by medusa, eagle, eagle2, eagle3, mtp, ngram or lookahead.", metavar="METHOD"),
 ]
-DraftTokens = Annotated[int | None, _int("--draft-tokens", help="Tokens guessed ahead.")]
-DraftTree = Annotated[int | None, _int("--draft-tree", help="Guess a tree of so many tokens, not a chain.")]
+DraftTokens = Annotated[int | None, whole("--draft-tokens", help="Tokens guessed ahead.")]
+DraftTree = Annotated[int | None, whole("--draft-tree", help="Guess a tree of so many tokens, not a chain.")]
 Acceptance = Annotated[
     str | None, typer.Option(help="How often a guess is right: 0.7, or a rate a place: 0.8,0.7.", metavar="RATES")
 ]
 AcceptedLength = Annotated[
-    float | None, _float("--accepted-length", help="Measured mean of tokens a pass, instead of acceptance.")
+    float | None, real("--accepted-length", help="Measured mean of tokens a pass, instead of acceptance.")
 ]
-DraftTp = Annotated[int | None, _int("--draft-tp", help="GPUs that share the draft (as many as the model).")]
+DraftTp = Annotated[int | None, whole("--draft-tp", help="GPUs that share the draft (as many as the model).")]
 DraftWeights = Annotated[str | None, typer.Option("--draft-weights", help="Weight format of the draft model.")]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]

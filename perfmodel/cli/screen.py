@@ -52,7 +52,7 @@ def estimate_screen(answer: Estimate) -> str:
     load = f"{work.batch:,} sequence{'s' * (work.batch > 1)} at once, {work.prompt:,} tokens in, {work.output:,} out"
     parts = [
         bold(title),
-        wrapped("Model", _size(plan.model)),
+        wrapped("Model", size(plan.model)),
         wrapped("Deployment", answer.assumptions[0]),
         wrapped("Workload", load),
         _memory_lines(answer),
@@ -70,7 +70,7 @@ def estimate_screen(answer: Estimate) -> str:
     return "\n".join(parts)
 
 
-def _size(model: Model) -> str:
+def size(model: Model) -> str:
     total, active = model.total_parameters, model.active_parameters
     used = f", {show_count(active)} of them for a token," if active != total else ""
     return f"{show_count(total)} parameters{used} in {model.layers} layers"
@@ -114,11 +114,11 @@ def _room(answer: Estimate) -> str:
 def _times(answer: Estimate) -> str:
     denoises = answer.plan.model.bidirectional
     rows: list[tuple[str, Range, Any, str]] = [
-        ("First block" if denoises else "TTFT", answer.ttft_s, show_seconds, _spent(answer.latency.ttft)),
-        ("Time per token (TPOT)", answer.tpot_s, show_seconds, _spent(answer.latency.tpot)),
+        ("First block" if denoises else "TTFT", answer.ttft_s, show_seconds, spent(answer.latency.ttft)),
+        ("Time per token (TPOT)", answer.tpot_s, show_seconds, spent(answer.latency.tpot)),
         ("End to end", answer.e2e_s, show_seconds, ""),
-        ("Tokens/s per user", answer.tokens_per_s_per_user, _rate, ""),
-        ("Tokens/s in all", answer.tokens_per_s, _rate, ""),
+        ("Tokens/s per user", answer.tokens_per_s_per_user, show_rate, ""),
+        ("Tokens/s in all", answer.tokens_per_s, show_rate, ""),
     ]
     columns = {
         "": [name for name, *_ in rows],
@@ -140,11 +140,11 @@ def narrowed(columns: dict[str, list[Any]], spare: tuple[str, ...]) -> str:
     return text
 
 
-def _rate(value: float) -> str:
+def show_rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _spent(time: Time) -> str:
+def spent(time: Time) -> str:
     """The legs of an expected time that matter, the largest first."""
     shares = sorted(((getattr(time, leg) / time.expected, leg) for leg in LEGS), reverse=True)
     return ", ".join(f"{leg} {share:.0%}" for share, leg in shares if share >= 0.05)

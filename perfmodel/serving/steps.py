@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from perfmodel.batch import Batch, Group
 from perfmodel.batching import Passes
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
-from perfmodel.latency import SECONDS, Time, pipelined
+from perfmodel.latency import SECONDS, Time, decode_time, pipelined
+from perfmodel.workload import Workload
 
 PROMPT_TOKENS = (1, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 CONTEXTS = 4
@@ -85,8 +86,10 @@ class Steps:
         group = Group(sequences, m / sequences, over.cached + max(over.prompt - over.budget, 0.0) / 2)
         alone = _pass(c, plan, Batch((group,)), "prefill", c.costs.prompt_s)
         mixed = _pass(c, plan, Batch((group, Group(b, 1, s, decodes=True))), "prefill", c.costs.prompt_s)
-        at_once = np.minimum(b[0], plan.pp)
-        step = pipelined(c, plan, Passes(at_once, Batch.decode(b[0] / at_once, s)), "decode")
+        step = decode_time(plan, Workload(over.prompt, 2, b[0]), s, c)
+        if plan.speculation is not None:  # beside prompts too, a token takes what guessing leaves of a step
+            plain = decode_time(replace(plan, speculation=None), Workload(over.prompt, 2, b[0]), s, c)
+            mixed = mixed.plus(step).plus(plain.times(-1))
         times = {}
         for name in SECONDS:
             times[name] = grid = np.zeros((len(tokens), len(decodes), len(contexts)))
