@@ -22,6 +22,14 @@ Trace = Annotated[str | None, typer.Option(help="CSV of arrival times and length
 Policy = Annotated[
     str | None, typer.Option(help="How passes are made: mixed, prefill-first, decode-first, static (the engine's own).")
 ]
+PrefillWorkers = Annotated[
+    int | None, o.whole("--prefill-workers", help="Disaggregate: deployments that only prefill (as many as keep pace).")
+]
+DecodeWorkers = Annotated[
+    int | None, o.whole("--decode-workers", help="Disaggregate: deployments that only decode (as many as keep pace).")
+]
+PrefillTp = Annotated[int | None, o.whole("--prefill-tp", help="Tensor parallelism of a prefill worker.")]
+PrefillBatch = Annotated[int | None, o.whole("--prefill-batch", help="Most prompts of a prefill worker's pass.")]
 Csv = Annotated[bool, typer.Option("--csv", help="One row a request.")]
 
 
@@ -36,6 +44,10 @@ def serve(
     output_lengths: OutputLengths = None,
     trace: Trace = None,
     policy: Policy = None,
+    prefill_workers: PrefillWorkers = None,
+    decode_workers: DecodeWorkers = None,
+    prefill_tp: PrefillTp = None,
+    prefill_batch: PrefillBatch = None,
     json: o.Json = False,
     csv: Csv = False,
 ) -> int:
@@ -50,6 +62,7 @@ def serve(
 
 TRAFFIC = (
     "arrival", "concurrency", "rate", "requests", "prompt_lengths", "output_lengths", "trace", "policy",
+    "prefill_workers", "decode_workers", "prefill_tp", "prefill_batch",
 )  # fmt: skip
 
 

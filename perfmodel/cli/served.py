@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from perfmodel.cli.screen import bold, narrowed, show_rate, size, spent, wrapped
 from perfmodel.latency import Time
+from perfmodel.serving.disaggregated import Disaggregated
+from perfmodel.serving.load import Load
 from perfmodel.serving.question import Serving
 from perfmodel.serving.simulation import Rules
 from perfmodel.serving.traffic import Traffic
@@ -24,7 +26,7 @@ def serving_screen(answer: Serving) -> str:
     plan, load = answer.estimate.plan, answer.load
     lines = answer.assumptions
     parts = [
-        bold(f"{plan.model.title} on {plan.gpu_count} × {plan.gpu.title}, under load"),
+        bold(f"{plan.model.title} on {load.gpu_count} × {plan.gpu.title}, under load"),
         wrapped("Model", size(plan.model)),
         wrapped("Deployment", lines[0]),
         wrapped("Traffic", _traffic(load.traffic)),
@@ -53,10 +55,14 @@ def _traffic(t: Traffic) -> str:
 def _rules(answer: Serving, rules: Rules) -> str:
     mean = answer.traffic.prompts.mean + answer.traffic.outputs.mean
     return (
-        f"{answer.estimate.plan.engine.title or answer.estimate.plan.engine.name}: {POLICY[rules.policy]}, at most "
+        f"{answer.estimate.plan.engine.title or answer.estimate.plan.engine.name}: {_how(answer)}, at most "
         f"{rules.budget:,} tokens a pass and {rules.sequences:,} sequences; the cache holds "
         f"{show_count(answer.load.held)} tokens, {answer.load.held / mean:,.0f} such requests"
     )
+
+
+def _how(answer: Serving) -> str:
+    return POLICY[answer.load.rules.policy] if isinstance(answer.load, Load) else "prefill and decode apart"
 
 
 def _times(answer: Serving) -> str:
@@ -81,24 +87,28 @@ def _times(answer: Serving) -> str:
 
 def _throughput(answer: Serving) -> Iterator[tuple[str, str]]:
     load, full = answer.load, answer.saturation
-    thrown = f", {load.served.preempted:,} thrown out and recomputed" * (load.served.preempted > 0)
-    waits = ""
-    if (load.traffic.concurrency or 0) > load.served.most_running:
-        waits = f"; of {load.traffic.concurrency:,} in flight the others wait for a place"
-    yield (
-        "Throughput",
-        f"{show_rate(load.output_rate)} output tokens/s, {show_rate(load.request_rate)} requests/s, busy "
-        f"{answer.utilisation:.0%} of the time",
-    )
-    yield (
-        "Batch",
-        f"{load.running:.3g} sequences at once in the mean, {load.served.most_running:,} at most{thrown}{waits}",
-    )
+    rates = f"{show_rate(load.output_rate)} output tokens/s, {show_rate(load.request_rate)} requests/s"
+    yield "Throughput", f"{rates}, busy {' and '.join(f'{share:.0%}' for share in load.utilisations)} of the time"
+    yield "Batch", _batch(load)
     yield (
         "Full at",
-        f"{show_rate(full.requests_per_s)} requests/s ({show_rate(full.tokens_per_s)} tokens/s), with {full.batch:,.0f} sequences "
-        f"at once, as {'memory holds' if full.binds == 'memory' else 'the engine allows'}, {show_seconds(full.tpot_s)} "
-        "a token",
+        f"{show_rate(full.requests_per_s)} requests/s ({show_rate(full.tokens_per_s)} tokens/s), with {full.batch:,.0f} "
+        f"sequences at once, {BINDS.get(full.binds, f'for its {full.binds}')}, {show_seconds(full.tpot_s)} a token",
     )
     cost = answer.usd_per_million_tokens
     yield "Cost", f"{cost:.3g} USD per million output tokens at this load" if cost else "no price on file"
+
+
+BINDS = {"memory": "as memory holds", "limit": "as the engine allows"}
+
+
+def _batch(load: Load | Disaggregated) -> str:
+    mean = f"{load.running:.3g} sequences at once in the mean"
+    if isinstance(load, Disaggregated):
+        x, y = load.workers
+        moved = show_seconds(load.moving_s * load.traffic.prompts.mean)
+        return f"{mean} of a decode worker; {x} prefill and {y} decode workers ({x}P{y}D), a cache moves in {moved}"
+    thrown = f", {load.served.preempted:,} thrown out and recomputed" * (load.served.preempted > 0)
+    clients = load.traffic.concurrency or 0
+    waits = f"; of {clients:,} in flight the others wait for a place" * (clients > load.served.most_running)
+    return f"{mean}, {load.served.most_running:,} at most{thrown}{waits}"

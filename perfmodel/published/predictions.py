@@ -82,8 +82,8 @@ def answered(asked: list[Question]) -> list[Prediction]:
 
 def work_of(asked: Iterable[Question]) -> Workload:
     """The sizes of questions as arrays, in their order."""
-    columns = ([float(size) for size in sizes] for sizes in zip(*((q.prompt, q.output, q.batch or 1) for q in asked)))
-    return Workload(*(np.array(column) for column in columns))
+    sizes = [[float(q.prompt), float(q.output), float(q.batch or 1)] for q in asked]
+    return Workload(*np.array(sizes).T)
 
 
 def _answer(q: Question, expected: float, low: float, high: float) -> Prediction:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.latency import LEGS, Time
+from perfmodel.serving.disaggregated import Disaggregated
+from perfmodel.serving.load import Load
 from perfmodel.serving.question import Serving
 from perfmodel.table import Table
 
@@ -22,7 +24,7 @@ def serving_dict(answer: Serving) -> dict[str, Any]:
         "version": __version__,
         "model": plan.model.name,
         "gpu": plan.gpu.name,
-        "gpu_count": plan.gpu_count,
+        "gpu_count": load.gpu_count,
         "tp": plan.tp,
         "pp": plan.pp,
         "engine": plan.engine.name,
@@ -37,13 +39,31 @@ def serving_dict(answer: Serving) -> dict[str, Any]:
         "requests_per_s": load.request_rate,
         "tokens_per_s": load.output_rate,
         "running": load.running,
-        "most_running": load.served.most_running,
-        "preemptions": load.served.preempted,
-        "utilisation": answer.utilisation,
+        **_workers(load),
         "saturation": answer.saturation._asdict(),
         "usd_per_million_tokens": answer.usd_per_million_tokens,
         "assumptions": list(answer.assumptions),
         "warnings": list(answer.estimate.warnings),
+    }
+
+
+def _workers(load: Load | Disaggregated) -> dict[str, Any]:
+    """What the workers do: those that prefill and decode, or those of both kinds."""
+    if isinstance(load, Load):
+        return {
+            "most_running": load.served.most_running,
+            "preemptions": load.served.preempted,
+            "utilisation": load.utilisations[0],
+        }
+    x, y = load.workers
+    prefill, decode = load.utilisations
+    return {
+        "prefill_workers": x,
+        "decode_workers": y,
+        "prefill_tp": load.filler.tp,
+        "prefill_utilisation": prefill,
+        "decode_utilisation": decode,
+        "kv_transfer_s": load.moving_s * load.traffic.prompts.mean,
     }
 
 

@@ -182,8 +182,17 @@ class Load:
     @cached_property
     def running(self) -> float:
         """Mean of sequences that run at once, over the passes."""
-        passes = sum(p.count for p in self.served.passes)
+        passes = sum(p.repeat for p in self.served.passes)
         return sum(p.running for p in self.served.passes) / passes if passes else 0.0
+
+    @property
+    def utilisations(self) -> tuple[float, ...]:
+        """Part of the time from the first request to the last token in which passes ran."""
+        return (self.served.busy / self.served.seconds,)
+
+    @property
+    def gpu_count(self) -> int:
+        return self.plan.gpu_count
 
     @property
     def output_rate(self) -> float:

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from perfmodel.answer import HOUR, MILLION, Estimate, estimate
+from perfmodel.deployment import Deployment, split_error
 from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.memory import memory
 from perfmodel.placement import too_big
 from perfmodel.remedies import ways_out
+from perfmodel.serving.disaggregated import Disaggregated
 from perfmodel.serving.lengths import lengths
 from perfmodel.serving.load import Distribution, Load
 from perfmodel.serving.simulation import POLICIES
@@ -18,7 +20,7 @@ from perfmodel.serving.theory import Saturation, saturation
 from perfmodel.serving.trace import trace as read_trace
 from perfmodel.serving.traffic import Traffic, traffic
 from perfmodel.spec import nearest
-from perfmodel.workload import OUTPUT, PROMPT, whole_number
+from perfmodel.workload import OUTPUT, PROMPT, Workload, whole_number
 
 CONCURRENCY = 32
 """Clients of the closed loop that is taken when nothing is said of arrivals."""
@@ -33,7 +35,7 @@ class Serving:
     """
 
     estimate: Estimate
-    load: Load
+    load: Load | Disaggregated
 
     @property
     def traffic(self) -> Traffic:
@@ -54,12 +56,7 @@ class Serving:
     @cached_property
     def saturation(self) -> Saturation:
         """The most that the deployment serves of such requests."""
-        return saturation(self.load)
-
-    @property
-    def utilisation(self) -> float:
-        """Part of the time from the first request to the last token in which passes ran."""
-        return self.load.served.busy / self.load.served.seconds
+        return saturation(self.load) if isinstance(self.load, Load) else self.load.saturation
 
     @property
     def usd_per_million_tokens(self) -> float | None:
@@ -67,7 +64,7 @@ class Serving:
         price = self.estimate.price_per_hour
         if price is None:
             return None
-        return price * self.estimate.plan.gpu_count / HOUR * MILLION / self.load.output_rate
+        return price * self.load.gpu_count / HOUR * MILLION / self.load.output_rate
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of docs/json.md."""
@@ -94,6 +91,10 @@ def serve(
     output_lengths: Any = None,
     trace: str | None = None,
     policy: str | None = None,
+    prefill_workers: int | None = None,
+    decode_workers: int | None = None,
+    prefill_tp: int | None = None,
+    prefill_batch: int | None = None,
     prompt: Any = PROMPT,
     output: Any = OUTPUT,
     batch: Any = 1,
@@ -105,7 +106,11 @@ def serve(
     (Poisson arrivals at `rate` requests a second), "burst" (all `requests` at once) or "trace" (a CSV file); it may be
     left out where what is given tells it. Lengths are `prompt` and `output` tokens, or distributions (Lengths, or text
     such as "lognormal:1024,0.8"). `policy` is how the engine makes passes (perfmodel.serving.simulation), its own by
-    default. Raises RequestError where the question is wrong, DoesNotFitError where not even one request fits.
+    default. `prefill_workers` or `decode_workers` disaggregate: deployments like that of the question decode, others
+    (of `prefill_tp` devices a layer, `prefill_batch` prompts a pass) prefill; how many there are of the kind that is
+    not given follows from the other's pace.
+
+    Raises RequestError where the question is wrong, DoesNotFitError where not even one request fits.
     """
     if batch != 1:
         raise RequestError("--batch is for a batch that starts together; a server has --concurrency or --rate.")
@@ -132,7 +137,17 @@ def serve(
         must_fit=False,
         **question,
     )
-    return Serving(one, load_of(one, sent, policy))
+    if prefill_workers is None and decode_workers is None:
+        if prefill_tp is not None or prefill_batch is not None:
+            raise RequestError("--prefill-tp and --prefill-batch are for --prefill-workers or --decode-workers.")
+        return Serving(one, load_of(one, sent, policy))
+    if policy is not None:
+        raise RequestError("--policy is for workers that prefill and decode; these do one of both.")
+    load_of(one, sent, None)  # raises where it does not fit
+    sizes = [("--prefill-workers", prefill_workers, 1024), ("--decode-workers", decode_workers, 1024)]
+    sizes += [("--prefill-tp", prefill_tp, 1024), ("--prefill-batch", prefill_batch, 10**5)]
+    x, y, tp, together = (None if n is None else whole_number(n, use, most) for use, n, most in sizes)
+    return Serving(one, Disaggregated(one.plan, _filler(one.plan, tp), sent, x, y, together or 1 << 20))
 
 
 def load_of(one: Estimate, sent: Traffic, policy: str | None) -> Load:
@@ -151,6 +166,17 @@ def load_of(one: Estimate, sent: Traffic, policy: str | None) -> Load:
             f'--policy: no policy is called "{policy}"; {f"did you mean {guess}?" if guess else ", ".join(POLICIES)}'
         )
     return Load(plan, sent, (("policy", policy),) if policy else ())
+
+
+def _filler(plan: Deployment, tp: int | None) -> Deployment:
+    """The deployment of a prefill worker: that of a decode worker, with its own tensor parallelism."""
+    filler = plan if tp is None else plan.split(tp, plan.pp)
+    if complaint := split_error(plan.model, plan.gpu, filler.tp, filler.pp):
+        raise RequestError(f"--prefill-{complaint}.")
+    held = memory(filler, Workload(1, 1, 1))
+    if not held.fits:
+        raise DoesNotFitError(f"--prefill-tp {tp}: {too_big(filler, held)}", ways_out(filler, Workload(1, 1, 1)))
+    return filler
 
 
 def _rate(rate: object) -> float | None:

@@ -66,7 +66,7 @@ class Pass(NamedTuple):
     """Passes alike, and how often each kind of time consists of one of them.
 
     tokens, decodes, context  prompt tokens, decoding sequences, and the mean context of these
-    count    passes, one after another
+    repeat   passes, one after another
     waiting  requests without a first token, times passes: what times to first token sum up to
     rates    Σ 1/(tokens after the first) of running requests, times passes: what times per token sum up to
     running  requests between their first and last token, times passes
@@ -75,7 +75,7 @@ class Pass(NamedTuple):
     tokens: float
     decodes: int
     context: float
-    count: float = 0.0
+    repeat: float = 0.0
     waiting: float = 0.0
     rates: float = 0.0
     running: float = 0.0
@@ -104,7 +104,7 @@ class Served:
 
 
 def served(
-    requests: list[Request], seconds: Callable[[float, int, float], float], rules: Rules, at_once: int | None = None
+    requests: list[Request], seconds: Callable[[float, float, float], float], rules: Rules, at_once: int | None = None
 ) -> Served:
     """Serve `requests`: each when it is sent; or, of a closed loop, `at_once` at first and one more whenever one ends.
 
@@ -127,7 +127,7 @@ class _Run:
     """A simulation under way. `steps` counts passes in which running sequences wrote a token."""
 
     def __init__(
-        self, requests: list[Request], seconds: Callable[[float, int, float], float], rules: Rules, at_once: int | None
+        self, requests: list[Request], seconds: Callable[[float, float, float], float], rules: Rules, at_once: int | None
     ) -> None:
         self.requests, self.seconds, self.rules = requests, seconds, rules
         self.left = n = len(requests)
@@ -305,9 +305,7 @@ class _Run:
         one = self.seconds(tokens, decodes, context)
         result, running = self.result, len(self.ends)
         rates = self.rates if self.rates > TINY else 0.0
-        result.passes.append(
-            Pass(tokens, decodes, context, count, self.unseen * count, rates * count, running * count)
-        )
+        result.passes.append(Pass(tokens, decodes, context, count, self.unseen * count, rates * count, running * count))
         if decodes:
             result.gaps += [(one + self.pause, decodes), (one, decodes * (count - 1))]
             self.pause = 0.0

@@ -99,14 +99,14 @@ class Steps:
         return cls(tokens, decodes, contexts, times, mixed.spread, step.spread)
 
     @cached_property
-    def seconds(self) -> Callable[[float, int, float], float]:
+    def seconds(self) -> Callable[[float, float, float], float]:
         """(prompt tokens, decoding sequences, mean context) → expected seconds of that pass, quickly."""
         tokens, decodes, contexts = self.tokens, self.decodes, self.contexts
         grid = self.times["expected"].tolist()
         last_m, last_b, last_s = len(tokens) - 2, len(decodes) - 2, len(contexts) - 2
         start, per = contexts[0], 1 / (contexts[1] - contexts[0])
 
-        def along(rows: list[list[float]], b: int, s: float) -> float:
+        def along(rows: list[list[float]], b: float, s: float) -> float:
             i = min(bisect_right(decodes, b) - 1, last_b)
             x = (s - start) * per
             k = min(max(int(x), 0), last_s)
@@ -116,7 +116,7 @@ class Steps:
             here = low[k] + (low[k + 1] - low[k]) * x
             return here + (high[k] + (high[k + 1] - high[k]) * x - here) * y
 
-        def seconds(m: float, b: int, s: float) -> float:
+        def seconds(m: float, b: float, s: float) -> float:
             if not m:
                 return along(grid[0], b, s)
             j = max(min(bisect_right(tokens, m) - 1, last_m), 1)

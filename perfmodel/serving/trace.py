@@ -43,10 +43,10 @@ def trace(path: str, use: str = "--trace") -> list[tuple[float, int, int]]:
     times, prompts, outputs = (_named(columns, names, path, use) for names in (TIMES, PROMPTS, OUTPUTS))
     found = []
     for line, (at, prompt, output) in enumerate(zip(times, prompts, outputs, strict=True), 2):
-        tokens = [int(cell) if cell.isdigit() else 0 for cell in (prompt, output)]
-        if min(tokens) < 1:
+        asked, written = (int(cell) if cell.isdigit() else 0 for cell in (prompt, output))
+        if min(asked, written) < 1:
             raise RequestError(f"{use}: {path}, line {line}: lengths must be whole numbers of at least 1.")
-        found.append((_seconds(at, path, line, use), *tokens))
+        found.append((_seconds(at, path, line, use), asked, written))
     found.sort()
     return [(at - found[0][0], prompt, output) for at, prompt, output in found]
 

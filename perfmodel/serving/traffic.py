@@ -49,10 +49,10 @@ class Traffic:
         found = [Request(p, o, 0.0, self.cached) for p, o in zip(prompts, outputs, strict=True)]
         if self.arrival != "open":
             return found
-        at, assert_rate = 0.0, self.rate or 1.0
+        at, rate = 0.0, self.rate or 1.0
         for i, request in enumerate(found):
             found[i] = request._replace(sent=at)
-            at += random.expovariate(assert_rate)
+            at += random.expovariate(rate)
         return found
 
     @property
@@ -87,8 +87,8 @@ def traffic(
             raise RequestError(f"{flag} is for --arrival {name}; this is --arrival {arrival}.")
     if arrival == "trace":
         assert times
-        found = (Lengths.sample([t[i] for t in times]) for i in (1, 2))
-        return Traffic(arrival, *found, requests=len(times), times=tuple(times))
+        sampled = Lengths.sample([t[1] for t in times]), Lengths.sample([t[2] for t in times])
+        return Traffic(arrival, *sampled, requests=len(times), times=tuple(times))
     usual = FEWEST if arrival == "burst" else min(max(ROUNDS * (concurrency or 100), FEWEST), MOST)
     if concurrency is not None:
         usual = max(usual, concurrency)
