@@ -127,7 +127,11 @@ class _Run:
     """A simulation under way. `steps` counts passes in which running sequences wrote a token."""
 
     def __init__(
-        self, requests: list[Request], seconds: Callable[[float, float, float], float], rules: Rules, at_once: int | None
+        self,
+        requests: list[Request],
+        seconds: Callable[[float, float, float], float],
+        rules: Rules,
+        at_once: int | None,
     ) -> None:
         self.requests, self.seconds, self.rules = requests, seconds, rules
         self.left = n = len(requests)
