@@ -92,8 +92,8 @@ def _throughput(answer: Serving) -> Iterator[tuple[str, str]]:
     yield "Batch", _batch(load)
     yield (
         "Full at",
-        f"{show_rate(full.requests_per_s)} requests/s ({show_rate(full.tokens_per_s)} tokens/s), with {full.batch:,.0f} "
-        f"sequences at once, {BINDS.get(full.binds, f'for its {full.binds}')}, {show_seconds(full.tpot_s)} a token",
+        f"{show_rate(full.requests_per_s)} requests/s ({show_rate(full.tokens_per_s)} tokens/s), with "
+        f"{full.batch:,.0f} sequences at once, {BINDS.get(full.binds, f'for its {full.binds}')}, {show_seconds(full.tpot_s)} a token",
     )
     cost = answer.usd_per_million_tokens
     yield "Cost", f"{cost:.3g} USD per million output tokens at this load" if cost else "no price on file"

@@ -151,7 +151,7 @@ class _Run:
         self.rates = 0.0  # Σ 1/(tokens after the first) of what runs: what a second adds to their times per token
         self.started = [0] * n  # step at which the request began to run
         self.written = [0] * n  # tokens of it that were written before it was thrown out
-        self.polled = self.gathered = 0  # steps at which requests were last looked for, and the queue was last empty
+        self.gathered = 0  # step at which the queue was last empty
         self.gathers = True  # whether a batch that runs to its end may still be joined
         self.last, self.last_s = Pass(0, 1, 0.0), 0.0  # the pass before, and its seconds
         self.pause = 0.0  # since running sequences wrote a token
@@ -161,9 +161,8 @@ class _Run:
 
     def take_in(self) -> None:
         """Requests that have come join the queue; they have waited for the rest of the pass that they came in."""
-        if self.running and self.steps - self.polled < self.rules.poll_steps - 1:
+        if self.running and self.steps % self.rules.poll_steps:
             return
-        self.polled = self.steps
         while self.coming and self.coming[0][0] <= self.now:
             at, i = heapq.heappop(self.coming)
             self.gathered = self.gathered if self.queue else self.steps
@@ -284,8 +283,8 @@ class _Run:
             one = self.seconds(0.0, n, context + (count - 1) / 2)
             until = max(self.coming[0][0] - self.now, 0.0)
             if until < one * count:
-                next_look = rules.poll_steps - 1 - (self.steps - self.polled)
-                count = min(max(ceil(until / one), next_look, 1), count)
+                then = self.steps + max(ceil(until / one), 1)
+                count = min(-(-then // rules.poll_steps) * rules.poll_steps - self.steps, count)
         if self.queue and self.gathering():
             count = min(count, rules.gather_steps - (self.steps - self.gathered))
         self.gathers = False
