@@ -33,7 +33,7 @@ def published(
     run = _run(file, mode, by, quality)
     if html is not None:
         _write_page(run, html)
-    print(o.dumped(run.to_dict()) if json else _screen(run))
+    print(o.dumped(run.to_dict()) if json else comparison_screen(run))
 
 
 def _run(file: str, mode: str | None, by: str, quality: str) -> Any:
@@ -49,7 +49,7 @@ def _write_page(run: Any, html: str) -> None:
     write_whole(Path(html), page(run))
 
 
-def _screen(run: Any) -> str:
+def comparison_screen(run: Any) -> str:
     from perfmodel.cli.screen import bold, narrowed, wrapped
 
     spare = tuple(name for name in SPARE if name not in run.by)

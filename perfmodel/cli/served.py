@@ -90,10 +90,11 @@ def _throughput(answer: Serving) -> Iterator[tuple[str, str]]:
     rates = f"{show_rate(load.output_rate)} output tokens/s, {show_rate(load.request_rate)} requests/s"
     yield "Throughput", f"{rates}, busy {' and '.join(f'{share:.0%}' for share in load.utilisations)} of the time"
     yield "Batch", _batch(load)
+    why = BINDS.get(full.binds, f"for its {full.binds}")
     yield (
         "Full at",
         f"{show_rate(full.requests_per_s)} requests/s ({show_rate(full.tokens_per_s)} tokens/s), with "
-        f"{full.batch:,.0f} sequences at once, {BINDS.get(full.binds, f'for its {full.binds}')}, {show_seconds(full.tpot_s)} a token",
+        f"{full.batch:,.0f} sequences at once, {why}, {show_seconds(full.tpot_s)} a token",
     )
     cost = answer.usd_per_million_tokens
     yield "Cost", f"{cost:.3g} USD per million output tokens at this load" if cost else "no price on file"

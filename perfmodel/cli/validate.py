@@ -9,6 +9,7 @@ import typer
 
 from perfmodel.cli import options as o
 from perfmodel.cli.kernels import kernels
+from perfmodel.cli.loaded import serving
 from perfmodel.cli.published import published
 from perfmodel.errors import RequestError
 
@@ -22,6 +23,7 @@ def validate() -> None:
 
 app.command("published")(published)
 app.command("kernels")(kernels)
+app.command("serving")(serving)
 
 
 @app.command("references")

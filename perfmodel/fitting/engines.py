@@ -33,6 +33,7 @@ from perfmodel.fitting.free import (
     with_constants,
 )
 from perfmodel.fitting.joint import Free, Joint, Optimum
+from perfmodel.fitting.runs import UNDER as UNDER
 from perfmodel.fitting.runs import Group, expected, groups_of, phase, setting
 from perfmodel.interval import size_of
 from perfmodel.published.predictions import LOADED

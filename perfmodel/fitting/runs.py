@@ -15,13 +15,16 @@ from perfmodel.deployment import Deployment
 from perfmodel.errors import PerfModelError
 from perfmodel.fitting.silicon import unasked
 from perfmodel.latency import Time
+from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.memory import memory
 from perfmodel.published.loaded import Loaded
-from perfmodel.published.names import Unscored
+from perfmodel.published.names import Unscored, model_of
 from perfmodel.published.predictions import FIGURES, LOADED, answered, work_of
 from perfmodel.published.questions import Plans, Question, question
 from perfmodel.published.rows import Row
 from perfmodel.workload import Workload
+
+UNDER = " under load"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ def groups_of(rows: Iterable[Row]) -> tuple[list[Group], Counter[str]]:
     return [Group.of(members) for members in found.values()], left_out
 
 
+def experts_of(row: Row) -> bool:
+    """Whether a row is of a model with experts; no model that is not known has any."""
+    try:
+        model = model_of(row.model)
+    except (Unscored, PerfModelError):
+        return False
+    return any(isinstance(block.feed_forward, MixtureOfExperts) for block in model.blocks)
+
+
 def setting(q: Question) -> str:
     """What rows have in common that are kept or left out together: one deployment and workload."""
     p = q.plan
@@ -82,7 +94,7 @@ def phase(q: Question) -> str:
         "decode_rate": "decode",
         "user_rate": "decode",
     }
-    return kinds.get(q.figure, "end to end") + " under load" * (q.mode in LOADED)
+    return kinds.get(q.figure, "end to end") + UNDER * (q.mode in LOADED)
 
 
 def expected(group: Group, plan: Deployment) -> Any:
