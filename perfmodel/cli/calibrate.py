@@ -37,7 +37,7 @@ def calibrate(
     source: Source,
     device: Device = None,
     kernels: Kernels = None,
-    mode: Mode = "fixed_batch,single_stream",
+    mode: Mode = "fixed_batch,single_stream,concurrency",
     hardware: Hardware = None,
     dry_run: DryRun = False,
     json: o.Json = False,
