@@ -101,6 +101,16 @@ def test_json_keys_are_documented(run) -> None:
     keys = (
         set(data) | set(data["memory"]) | set(data["prefill"]) | set(data["prefill"]["ops"][0]) | set(data["precision"])
     )
+    served = json.loads(run("serve", "-m", "llama3-8b", "-g", "h100", "-c", "2", "--requests", "4", "--json").out)
+    apart = ("serve", "-m", "llama3-8b", "-g", "h100", "-c", "2", "--requests", "4", "--decode-workers", "1", "--json")
+    keys |= (
+        set(served)
+        | set(served["traffic"])
+        | set(served["rules"])
+        | set(served["ttft_s"])
+        | set(served["saturation"])
+        | set(json.loads(run(*apart).out))
+    )
     for name in ("llama3-70b", "h100"):
         keys |= set(json.loads(run("show", name, "--json").out))
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []

@@ -64,6 +64,14 @@ ROWS = (
     ("table",),
     ("answer",),
     ("contract", "grid", "explain", "figures"),
+    ("serving.simulation", "serving.trace", "serving.steps", "serving.pools"),
+    ("serving.lengths",),
+    ("serving.traffic",),
+    ("serving.load",),
+    ("serving.theory",),
+    ("serving.disaggregated",),
+    ("serving.question",),
+    ("serving",),
     ("references",),
     ("published",),
     ("fitting.fit", "fitting.tables", "fitting.joint", "fitting.write"),
@@ -75,6 +83,7 @@ ROWS = (
     ("fitting.runs",),
     ("fitting.free",),
     ("fitting.engines",),
+    ("fitting.loaded",),
     ("fitting.kept",),
     ("fitting",),
     ("cli",),
@@ -85,7 +94,7 @@ HEAVY = {
     "yaml": {"catalog"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
-    "numpy": {"arithmetic", "workload", "latency", "speedup", "grid", "published", "fitting"},
+    "numpy": {"arithmetic", "workload", "latency", "speedup", "grid", "published", "fitting", "serving"},
     "rich": {"table", "cli"},
     "plotly": set(),
     "jinja2": {"published"},
@@ -94,7 +103,7 @@ HEAVY = {
     "transformers": set(),
 }
 # everywhere else it is loaded when an array comes by
-NUMPY_AT_TOP = {"grid", "published.loaded", "published.predictions", "published.scores"}
+NUMPY_AT_TOP = {"grid", "serving.steps", "published.loaded", "published.predictions", "published.scores"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "data" not in path.relative_to(PACKAGE).parts)
 
 
