@@ -27,6 +27,8 @@ _PUBLIC = {
     "estimate": "perfmodel.answer",
     "Estimate": "perfmodel.answer",
     "sweep": "perfmodel.grid",
+    "compare": "perfmodel.comparison",
+    "Comparison": "perfmodel.comparison",
     "load_gpu": "perfmodel.catalog",
     "load_model": "perfmodel.catalog",
     "names": "perfmodel.catalog",
