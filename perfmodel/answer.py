@@ -20,6 +20,7 @@ from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
 from perfmodel.gpu import GPU
 from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
+from perfmodel.lora import Lora, lora_of
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
@@ -236,6 +237,7 @@ def estimate(
     accepted_length: float | None = None,
     draft_tp: int | None = None,
     draft_weights: str | None = None,
+    lora: str | Lora | None = None,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
@@ -249,8 +251,9 @@ def estimate(
     popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
     `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation) guesses `draft_tokens`
     ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
-    pass. Raises RequestError, UnknownNameError or SpecError when the question is wrong, DoesNotFitError when the answer
-    is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
+    pass. `lora` is "rank,targets,adapters" (perfmodel.lora). Raises RequestError, UnknownNameError or SpecError when
+    the question is wrong, DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where
+    `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
     gpu = load_gpu(gpu) if isinstance(gpu, str) else gpu
@@ -271,6 +274,7 @@ def estimate(
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
+        lora=_lora(lora, model),
     )
     plan, chosen = placed(single, work, gpu_count, tp, pp)
     held = memory(plan, work)
@@ -336,6 +340,19 @@ def _attention(name: str) -> str:
         guess = nearest(str(name), ATTENTIONS) or "flash"
         raise RequestError(f'--attention must be flash or naive; got "{name}" (did you mean {guess}?).')
     return name
+
+
+def _lora(given: str | Lora | None, model: Model) -> Lora | None:
+    found = lora_of(given)
+    if found and not any(
+        found.touches(f"{layer.label}.{name}")
+        for block in model.blocks
+        for layer in block.layers
+        for name, tensor in layer.tensors(model.hidden_size).items()
+        if tensor.columns != 1
+    ):
+        raise RequestError(f"--lora {given}: {model.name} has no such target; leave the targets out for all of them.")
+    return found
 
 
 def _price(gpu: GPU, price: float | None) -> float | None:

@@ -44,6 +44,8 @@ def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
         "attention": plan.attention,
         "kv_cache": plan.cache,
         "routing_skew": plan.routing_skew,
+        "lora": plan.lora
+        and {"rank": plan.lora.rank, "targets": list(plan.lora.targets), "adapters": plan.lora.adapters},
         "engine": plan.engine.name,
         "fits": plain(held.fits),
         "ttft_s": answer.ttft_s.to_dict(),

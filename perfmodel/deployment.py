@@ -9,6 +9,7 @@ from perfmodel.block import Block
 from perfmodel.engine import ENGINES, Engine
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
+from perfmodel.lora import Lora
 from perfmodel.model import Model, OtherFormat, Quantization
 from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
 from perfmodel.speculation import Speculation
@@ -26,6 +27,7 @@ class Deployment:
     cache       False generates without a KV cache: every step recomputes the whole sequence
     routing_skew  exponent α of the experts' popularity, i^−α; 0 when all are chosen alike
     speculation   what guesses tokens ahead, which a pass then verifies together; None where nothing does
+    lora        low-rank adapters served beside the model; None without
     """
 
     model: Model
@@ -38,6 +40,7 @@ class Deployment:
     cache: bool = True
     routing_skew: float = 0.0
     speculation: Speculation | None = None
+    lora: Lora | None = None
 
     @property
     def gpu_count(self) -> int:

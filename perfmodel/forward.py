@@ -8,6 +8,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
 from perfmodel.block import Block
 from perfmodel.deployment import Deployment
+from perfmodel.layers.adapters import with_adapters
 from perfmodel.layers.embedding import embedding_ops, head_ops, norm_op, position_ops, residual_op
 from perfmodel.layers.layer import Context, Layer
 from perfmodel.model import Model
@@ -22,7 +23,14 @@ def forward(plan: Deployment, batch: Batch) -> list[Op]:
 def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
     """The ops of one pass, stage by stage."""
     context = Context(
-        plan.model.hidden_size, batch, plan.precision, plan.tp, plan.attention, plan.cache, plan.routing_skew
+        plan.model.hidden_size,
+        batch,
+        plan.precision,
+        plan.tp,
+        plan.attention,
+        plan.cache,
+        plan.routing_skew,
+        lora=plan.lora,
     )
     return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
 
@@ -71,9 +79,11 @@ def _exit(model: Model, context: Context) -> list[Op]:
 
 
 def block_ops(model: Model, block: Block, context: Context) -> list[Op]:
-    """One layer; docs of `Block` draw how norms and residuals stand in each layout."""
-    if block.idle:
-        return []
+    """One layer and its adapters; docs of `Block` draw how norms and residuals stand in each layout."""
+    return [] if block.idle else with_adapters(_layer_ops(model, block, context), context)
+
+
+def _layer_ops(model: Model, block: Block, context: Context) -> list[Op]:
     context = replace(context, exempt=block.exempt, formats=block.own_formats)
     widths = block.norms(model.hidden_size)
     parallel = block.layout.startswith("parallel")

@@ -8,6 +8,7 @@ from perfmodel.arithmetic import Number, ceil, maximum, minimum
 from perfmodel.block import Block
 from perfmodel.deployment import Deployment, most_devices, splits
 from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
+from perfmodel.layers.adapters import adapter_bytes, adapter_elements
 from perfmodel.layers.embedding import LOGIT_BYTES, vocabulary_on
 from perfmodel.workload import Workload
 
@@ -60,7 +61,7 @@ def _fuller(a: Memory, b: Memory) -> Memory:
 
 
 def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], ends: str) -> Memory:
-    weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends)
+    weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends) | adapters_by(plan, blocks)
     kept, filled = (
         work.batch * plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) if plan.cache else 0
         for tokens in (paged_tokens(plan, cached_length(plan, work)), work.length)
@@ -85,6 +86,19 @@ def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], e
 def cached_length(plan: Deployment, work: Workload) -> Number:
     """Tokens of a sequence that the cache must hold: with speculation, those being verified too."""
     return work.length if plan.speculation is None else work.length + plan.speculation.verified - 1
+
+
+def adapters_by(plan: Deployment, blocks: tuple[Block, ...]) -> dict[str, Number]:
+    """Bytes of all loaded adapters on one device, as a component of the weights; nothing without adapters."""
+    if plan.lora is None:
+        return {}
+    elements = sum(
+        block.repeat * adapter_elements(plan.lora, layer.tensors(plan.model.hidden_size, plan.tp), layer.label)
+        for block in blocks
+        if not block.idle
+        for layer in block.layers
+    )
+    return {"adapters": adapter_bytes(plan.lora, elements, plan.precision)}
 
 
 def paged_tokens(plan: Deployment, tokens: Number) -> Number:

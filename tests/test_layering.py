@@ -18,7 +18,7 @@ ROWS = (
     ("traced",),
     ("spec",),
     ("units",),
-    ("op", "batch", "precision", "workload"),
+    ("op", "batch", "precision", "workload", "lora"),
     ("layers.layer",),
     (
         "layers.attention",
@@ -26,6 +26,7 @@ ROWS = (
         "layers.embedding",
         "layers.recurrent",
         "layers.per_layer",
+        "layers.adapters",
         "layers.cross_attention",
     ),
     ("layers.latent_attention", "layers.linear_attention", "layers.state_space", "layers.moe"),

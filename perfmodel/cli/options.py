@@ -99,6 +99,12 @@ AcceptedLength = Annotated[
 ]
 DraftTp = Annotated[int | None, _int("--draft-tp", help="GPUs that share the draft (as many as the model).")]
 DraftWeights = Annotated[str | None, typer.Option("--draft-weights", help="Weight format of the draft model.")]
+LoraAdapters = Annotated[
+    str | None,
+    typer.Option(
+        "--lora", help='Adapters: rank, targets, how many, like "16", "16,q+v" or "64,all,8".', metavar="R,T,N"
+    ),
+]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
 
@@ -135,6 +141,7 @@ def _question(
     accepted_length: AcceptedLength = None,
     draft_tp: DraftTp = None,
     draft_weights: DraftWeights = None,
+    lora: LoraAdapters = None,
     path: Folders = None,
 ) -> dict[str, Any]:
     """The flags that shape a question → the keyword arguments of `perfmodel.estimate`."""

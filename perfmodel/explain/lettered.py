@@ -73,6 +73,7 @@ def lettered(plan: Deployment) -> Deployment:
         plan.cache,
         plan.routing_skew,
         plan.speculation,
+        plan.lora,
     )
 
 

@@ -99,7 +99,7 @@ def sum_lines(answer: Estimate, phase: str) -> list[str]:
     """Sums of a layer and of the pass, and on which side of the ridge the pass lies."""
     plan, batch = answer.plan, batch_of(answer, phase)
     counted = answer.prefill if phase == "prefill" else answer.decode
-    context = Context(plan.model.hidden_size, batch, plan.precision, plan.tp, plan.attention)
+    context = Context(plan.model.hidden_size, batch, plan.precision, plan.tp, plan.attention, lora=plan.lora)
     kinds = list(dict.fromkeys(block.model_copy(update={"repeat": 1}) for block in plan.model.blocks))
     sums = {f"one layer{f', kind {i}' if len(kinds) > 1 else ''}": block_ops(plan.model, block, context)
             for i, block in enumerate(kinds, 1)}  # fmt: skip

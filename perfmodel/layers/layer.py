@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
+from perfmodel.lora import Lora
 from perfmodel.op import Op, Shape
 from perfmodel.precision import Precision, Stored, storage_of, stored_bytes
 from perfmodel.spec import Spec
@@ -49,6 +50,7 @@ class Context:
     exempt      tensors of the block that a checkpoint leaves in 16 bits, by name or prefix
     formats     (tensors by name or prefix, their format) where it is another than that of most
     label       prefix of the names of the layer's tensors
+    lora        adapters that stand beside products; None without
     """
 
     width: Number
@@ -61,6 +63,7 @@ class Context:
     exempt: tuple[str, ...] = ()
     formats: Formats = ()
     label: str = ""
+    lora: Lora | None = None
 
     def stored(self, part: str, wide: bool = False) -> Stored:
         """How the layer's tensor `part` is kept."""
@@ -108,6 +111,7 @@ class Context:
             depth=d_in,
             matrices=matrices,
             storage=storage_of(stored, fed),
+            part=f"{self.label}.{part}" if self.label else "",
             inputs=(shapes[0], (d_in, d_out)),
             output=shapes[1],
             **more,  # type: ignore[arg-type]
