@@ -20,6 +20,7 @@ from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
 from perfmodel.gpu import GPU
 from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
+from perfmodel.layers.sampling import sampling_of
 from perfmodel.lora import Lora, lora_of
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
@@ -238,6 +239,7 @@ def estimate(
     draft_tp: int | None = None,
     draft_weights: str | None = None,
     lora: str | Lora | None = None,
+    sampling: str | tuple[str, ...] | None = None,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
@@ -251,9 +253,9 @@ def estimate(
     popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
     `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation) guesses `draft_tokens`
     ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
-    pass. `lora` is "rank,targets,adapters" (perfmodel.lora). Raises RequestError, UnknownNameError or SpecError when
-    the question is wrong, DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where
-    `fits` tells).
+    pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the sampler beyond softmax and
+    draw, like "top-p,penalties". Raises RequestError, UnknownNameError or SpecError when the question is wrong,
+    DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
     gpu = load_gpu(gpu) if isinstance(gpu, str) else gpu
@@ -275,6 +277,7 @@ def estimate(
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
         lora=_lora(lora, model),
+        sampling=sampling_of(sampling),
     )
     plan, chosen = placed(single, work, gpu_count, tp, pp)
     held = memory(plan, work)

@@ -59,6 +59,8 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
         yield _speculating(plan, plan.speculation)
     if plan.lora:
         yield f"{plan.lora.told()}, a sequence each, not merged into the weights; all of them in device memory"
+    if plan.sampling:
+        yield f"sampler: {', '.join(plan.sampling)}, each step a kernel of its own over FP32 logits"
     yield from _routing(plan, first_step(plan, work).tokens)
     c = Constants(plan.gpu, plan.engine)
     prefill, decode = (spread(c, plan, phase) - 1 for phase in ("prefill", "decode"))

@@ -47,6 +47,7 @@ def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
         "lora": plan.lora
         and {"rank": plan.lora.rank, "targets": list(plan.lora.targets), "adapters": plan.lora.adapters},
         "engine": plan.engine.name,
+        "sampling": list(plan.sampling),
         "fits": plain(held.fits),
         "ttft_s": answer.ttft_s.to_dict(),
         "tpot_s": answer.tpot_s.to_dict(),

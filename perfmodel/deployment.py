@@ -28,6 +28,7 @@ class Deployment:
     routing_skew  exponent α of the experts' popularity, i^−α; 0 when all are chosen alike
     speculation   what guesses tokens ahead, which a pass then verifies together; None where nothing does
     lora        low-rank adapters served beside the model; None without
+    sampling    steps of the sampler before the draw, in order; none by default
     """
 
     model: Model
@@ -41,6 +42,7 @@ class Deployment:
     routing_skew: float = 0.0
     speculation: Speculation | None = None
     lora: Lora | None = None
+    sampling: tuple[str, ...] = ()
 
     @property
     def gpu_count(self) -> int:

@@ -242,8 +242,11 @@ def _scan(op: Op, c: Constants) -> Waits:
 
 
 def _elementwise(op: Op, c: Constants) -> Waits:
-    """What fusion leaves of the traffic; launches are in the engine's time a layer."""
+    """What fusion leaves of the traffic; launches are in the engine's time a layer, but for steps of the sampler."""
     gpu, costs = c.gpu, c.costs
+    if op.form == "sampler":
+        start = op.launches * c.of("gemm", "bf16").launch_s
+        return Waits(op.flops / gpu.peak("vector"), op.bytes / (STREAMED * gpu.memory_bandwidth), overhead=start)
     spilled = (costs.spill - 1) * op.spilled_bytes
     moving = (op.compulsory_bytes + spilled + costs.fusion * op.activation_bytes) / (STREAMED * gpu.memory_bandwidth)
     return Waits(op.flops / gpu.peak("vector"), moving)

@@ -31,6 +31,7 @@ def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
         plan.cache,
         plan.routing_skew,
         lora=plan.lora,
+        sampling=plan.sampling,
     )
     return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
 

@@ -10,6 +10,7 @@ from perfmodel.deployment import Deployment, most_devices, splits
 from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.layers.adapters import adapter_bytes, adapter_elements
 from perfmodel.layers.embedding import LOGIT_BYTES, vocabulary_on
+from perfmodel.layers.sampling import sampling_bytes
 from perfmodel.workload import Workload
 
 
@@ -132,6 +133,8 @@ def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...]
     if plan.speculation is not None:
         rows = rows * plan.speculation.verified
     logits = rows * vocabulary_on(plan.model.vocabulary, tp) * 2 * LOGIT_BYTES if head else 0
+    if head and plan.sampling:  # steps of the sampler work on whole rows, on every device
+        logits = logits + rows * plan.model.vocabulary * sampling_bytes(plan.sampling)
     return maximum(live, logits)
 
 

@@ -20,6 +20,7 @@ ROWS = (
     ("units",),
     ("op", "batch", "precision", "workload", "lora"),
     ("layers.layer",),
+    ("layers.sampling",),
     (
         "layers.attention",
         "layers.feedforward",

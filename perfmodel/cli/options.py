@@ -105,6 +105,12 @@ LoraAdapters = Annotated[
         "--lora", help='Adapters: rank, targets, how many, like "16", "16,q+v" or "64,all,8".', metavar="R,T,N"
     ),
 ]
+SamplingSteps = Annotated[
+    str | None,
+    typer.Option(
+        "--sampling", help="Sampler: greedy, penalties, top-k, top-p, min-p, … (comma list).", metavar="STEPS"
+    ),
+]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
 
@@ -142,6 +148,7 @@ def _question(
     draft_tp: DraftTp = None,
     draft_weights: DraftWeights = None,
     lora: LoraAdapters = None,
+    sampling: SamplingSteps = None,
     path: Folders = None,
 ) -> dict[str, Any]:
     """The flags that shape a question → the keyword arguments of `perfmodel.estimate`."""

@@ -74,6 +74,7 @@ def lettered(plan: Deployment) -> Deployment:
         plan.routing_skew,
         plan.speculation,
         plan.lora,
+        plan.sampling,
     )
 
 

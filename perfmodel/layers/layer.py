@@ -51,6 +51,7 @@ class Context:
     formats     (tensors by name or prefix, their format) where it is another than that of most
     label       prefix of the names of the layer's tensors
     lora        adapters that stand beside products; None without
+    sampling    steps of the sampler before the draw (perfmodel.layers.sampling)
     """
 
     width: Number
@@ -64,6 +65,7 @@ class Context:
     formats: Formats = ()
     label: str = ""
     lora: Lora | None = None
+    sampling: tuple[str, ...] = ()
 
     def stored(self, part: str, wide: bool = False) -> Stored:
         """How the layer's tensor `part` is kept."""
