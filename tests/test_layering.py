@@ -55,6 +55,8 @@ ROWS = (
     ("deployment",),
     ("drafts", "forward", "computes"),
     ("roofline", "calibration"),
+    ("forward", "computes"),
+    ("roofline", "calibration", "profiles"),
     ("expected", "interval"),
     ("batching",),
     ("drafting",),
