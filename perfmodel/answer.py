@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from perfmodel.arithmetic import Number
@@ -11,7 +11,7 @@ from perfmodel.assumptions import assumptions, skew_checked, warnings
 from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
 from perfmodel.catalog import load_gpu, load_model
-from perfmodel.deployment import ATTENTIONS, Deployment, precision_for
+from perfmodel.deployment import ATTENTIONS, Deployment, lora_for, precision_for
 from perfmodel.drafts import Rates, speculation_for
 from perfmodel.engine import FLAVOURS
 from perfmodel.engine import engine as engine_named
@@ -19,9 +19,10 @@ from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
 from perfmodel.gpu import GPU
+from perfmodel.images import with_images
 from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
 from perfmodel.layers.sampling import sampling_of
-from perfmodel.lora import Lora, lora_of
+from perfmodel.lora import Lora
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
@@ -240,6 +241,10 @@ def estimate(
     draft_weights: str | None = None,
     lora: str | Lora | None = None,
     sampling: str | tuple[str, ...] | None = None,
+    images: int | None = None,
+    image_size: str | None = None,
+    image_tokens: int | None = None,
+    server: bool = False,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
@@ -254,7 +259,9 @@ def estimate(
     `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation) guesses `draft_tokens`
     ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
     pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the sampler beyond softmax and
-    draw, like "top-p,penalties". Raises RequestError, UnknownNameError or SpecError when the question is wrong,
+    draw, like "top-p,penalties". `images` stand in each prompt besides `prompt` tokens of text, of `image_size` pixels
+    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host
+    (perfmodel.frontend). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
     DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
@@ -267,6 +274,7 @@ def estimate(
         model, gpu, precision, kv_cache, speculate, load_model(draft, assume) if isinstance(draft, str) else draft,
         draft_tokens, draft_tree, acceptance, accepted_length, draft_tp, draft_weights,
     )  # fmt: skip
+    work = with_images(model, work, images, image_size, image_tokens)
     single = Deployment(
         model,
         gpu,
@@ -277,7 +285,9 @@ def estimate(
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
         lora=_lora(lora, model),
+        lora=lora_for(model, lora),
         sampling=sampling_of(sampling),
+        server=bool(server),
     )
     plan, chosen = placed(single, work, gpu_count, tp, pp)
     held = memory(plan, work)
@@ -325,8 +335,6 @@ def _workload(model: Model, prompt: Any, output: Any, batch: Any, steps: Any, bl
 
 def _engine(name: str, gpu: GPU, share: float | None) -> Any:
     """The engine as it runs on `gpu`; "vllm@0.7.3" is that version of it."""
-    from dataclasses import replace
-
     plain, _, version = name.partition("@")
     if "@" in name and not version[:1].isdigit():
         raise RequestError(f'--engine {name}: a version is a number, as in "{plain}@0.7.3".')
@@ -343,19 +351,6 @@ def _attention(name: str) -> str:
         guess = nearest(str(name), ATTENTIONS) or "flash"
         raise RequestError(f'--attention must be flash or naive; got "{name}" (did you mean {guess}?).')
     return name
-
-
-def _lora(given: str | Lora | None, model: Model) -> Lora | None:
-    found = lora_of(given)
-    if found and not any(
-        found.touches(f"{layer.label}.{name}")
-        for block in model.blocks
-        for layer in block.layers
-        for name, tensor in layer.tensors(model.hidden_size).items()
-        if tensor.columns != 1
-    ):
-        raise RequestError(f"--lora {given}: {model.name} has no such target; leave the targets out for all of them.")
-    return found
 
 
 def _price(gpu: GPU, price: float | None) -> float | None:

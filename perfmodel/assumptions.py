@@ -61,6 +61,11 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
         yield f"{plan.lora.told()}, a sequence each, not merged into the weights; all of them in device memory"
     if plan.sampling:
         yield f"sampler: {', '.join(plan.sampling)}, each step a kernel of its own over FP32 logits"
+    if work.images:
+        several = f"{work.images:,} images of" if work.images > 1 else "one image of"
+        yield f"{several} {work.image_tokens:,} tokens in each prompt; their encoder is not modelled"
+    if plan.server:
+        yield "TTFT holds a request's HTTP and tokenization, some of which the engine's overheads may hold already"
     yield from _routing(plan, first_step(plan, work).tokens)
     c = Constants(plan.gpu, plan.engine)
     prefill, decode = (spread(c, plan, phase) - 1 for phase in ("prefill", "decode"))

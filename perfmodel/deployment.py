@@ -9,7 +9,7 @@ from perfmodel.block import Block
 from perfmodel.engine import ENGINES, Engine
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
-from perfmodel.lora import Lora
+from perfmodel.lora import Lora, lora_of
 from perfmodel.model import Model, OtherFormat, Quantization
 from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
 from perfmodel.speculation import Speculation
@@ -29,6 +29,7 @@ class Deployment:
     speculation   what guesses tokens ahead, which a pass then verifies together; None where nothing does
     lora        low-rank adapters served beside the model; None without
     sampling    steps of the sampler before the draw, in order; none by default
+    server      whether a request's time on the host counts: HTTP, template, tokenization (perfmodel.frontend)
     """
 
     model: Model
@@ -43,6 +44,7 @@ class Deployment:
     speculation: Speculation | None = None
     lora: Lora | None = None
     sampling: tuple[str, ...] = ()
+    server: bool = False
 
     @property
     def gpu_count(self) -> int:
@@ -101,6 +103,20 @@ def _most_stages(model: Model, gpu: GPU, tp: int) -> int:
     if split_error(model, gpu, tp, 1):
         return 0
     return next(pp for pp in range(model.layers, 0, -1) if not split_error(model, gpu, tp, pp))
+
+
+def lora_for(model: Model, given: str | Lora | None) -> Lora | None:
+    """The adapters that `given` means beside `model`; RequestError where it has none of their targets."""
+    found = lora_of(given)
+    if found and not any(
+        found.touches(f"{layer.label}.{name}")
+        for block in model.blocks
+        for layer in block.layers
+        for name, tensor in layer.tensors(model.hidden_size).items()
+        if tensor.columns != 1
+    ):
+        raise RequestError(f"--lora {given}: {model.name} has no such target; leave the targets out for all of them.")
+    return found
 
 
 def precision_for(

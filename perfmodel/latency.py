@@ -22,6 +22,7 @@ from perfmodel.deployment import Deployment
 from perfmodel.drafting import Round, draft_prefill, draft_rounds, host_s
 from perfmodel.expected import expected_waits, launches
 from perfmodel.forward import stage_passes
+from perfmodel.frontend import request_s
 from perfmodel.interval import spread
 from perfmodel.kernels import Waits
 from perfmodel.op import Op
@@ -92,7 +93,14 @@ def latency(plan: Deployment, work: Workload) -> Latency:
     if plan.model.bidirectional:
         return denoising_latency(plan, work)
     ttft, tpot = prefill_time(plan, work), mean_decode_time(plan, work)
+    if plan.server:
+        ttft = ttft.plus(host_time(request_s(work.text)))
     return Latency(ttft, tpot, end_to_end(plan, ttft, tpot, work))
+
+
+def host_time(seconds: Number) -> Time:
+    """Time on the host alone, which no physics bounds."""
+    return Time(bound=0, expected=seconds, compute=0, bandwidth=0, link=0, overhead=seconds)
 
 
 def end_to_end(plan: Deployment, ttft: Time, tpot: Time, work: Workload) -> Time:

@@ -18,7 +18,7 @@ ROWS = (
     ("traced",),
     ("spec",),
     ("units",),
-    ("op", "batch", "precision", "workload", "lora"),
+    ("op", "batch", "precision", "workload", "lora", "frontend"),
     ("layers.layer",),
     ("layers.sampling",),
     (
@@ -48,7 +48,7 @@ ROWS = (
     ("kernels.forms", "kernels"),
     ("calibrated",),
     ("gpu", "model", "engine"),
-    ("scaling", "written", "exempt"),
+    ("scaling", "written", "exempt", "images"),
     ("huggingface",),
     ("catalog",),
     ("speculation",),

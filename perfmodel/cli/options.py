@@ -111,6 +111,12 @@ SamplingSteps = Annotated[
         "--sampling", help="Sampler: greedy, penalties, top-k, top-p, min-p, … (comma list).", metavar="STEPS"
     ),
 ]
+Images = Annotated[int | None, _int("--images", help="Images in each prompt, besides its text.")]
+ImageSize = Annotated[
+    str | None, typer.Option("--image-size", help="Pixels of an image (1024x1024).", metavar="WIDTHxHEIGHT")
+]
+ImageTokens = Annotated[int | None, _int("--image-tokens", help="Tokens of an image, instead of what its size makes.")]
+Server = Annotated[bool, typer.Option("--server", help="Count HTTP and tokenization of a request in TTFT.")]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
 
@@ -149,6 +155,10 @@ def _question(
     draft_weights: DraftWeights = None,
     lora: LoraAdapters = None,
     sampling: SamplingSteps = None,
+    images: Images = None,
+    image_size: ImageSize = None,
+    image_tokens: ImageTokens = None,
+    server: Server = False,
     path: Folders = None,
 ) -> dict[str, Any]:
     """The flags that shape a question → the keyword arguments of `perfmodel.estimate`."""

@@ -75,6 +75,7 @@ def lettered(plan: Deployment) -> Deployment:
         plan.speculation,
         plan.lora,
         plan.sampling,
+        plan.server,
     )
 
 
