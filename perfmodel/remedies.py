@@ -25,6 +25,9 @@ def _remedies(plan: Deployment, work: Workload) -> Iterator[str]:
         yield f"--prompt {longest - work.output} is the longest that fits at this batch"
     if plan.speculation is not None and memory(plan.plain(), work).fits:
         yield "without speculation it fits"
+    others = work.output + work.images * work.image_tokens
+    if (longest := longest_context(plan, work)) > others:
+        yield f"--prompt {longest - others} is the longest that fits at this batch"
     yield from _fewer_bits(plan, work)
     enough = fewest_gpus(plan, work)
     if enough and enough.gpu_count > plan.gpu_count:

@@ -36,6 +36,22 @@ def test_images_are_prompt_and_nothing_else() -> None:
     assert list(given.work.prompt) == [676, 776]
 
 
+def test_the_longest_prompt_leaves_room_for_images() -> None:
+    asked = {"model": "qwen3-vl-32b", "gpu": "h100", "tp": 1, "images": 3, "image_size": "1024x1024"}
+    with pytest.raises(pm.DoesNotFitError) as error:
+        pm.estimate(**asked, prompt=200_000)
+    longest = int(next(way for way in error.value.remedies if way.startswith("--prompt")).split()[1])
+    assert pm.estimate(**asked, prompt=longest).fits
+    with pytest.raises(pm.DoesNotFitError):
+        pm.estimate(**asked, prompt=longest + 16)
+
+
+def test_sweeps_take_images() -> None:
+    grid = pm.sweep("qwen3-vl-8b", "h100", prompt=[100, 500], images=2, image_size="1280x720")
+    text = pm.sweep("qwen3-vl-8b", "h100", prompt=[1860, 2260])
+    assert grid["ttft_s"].tolist() == text["ttft_s"].tolist()
+
+
 def test_none_is_the_answer_without() -> None:
     ask = {"model": "gemma-3-4b", "gpu": "h100"}
     assert pm.estimate(**ask, images=None, server=False).to_dict(True) == pm.estimate(**ask).to_dict(True)
