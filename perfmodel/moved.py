@@ -180,7 +180,7 @@ def percent(change: float) -> str:
     """A relative change with its sign: "−38 %", "+0.4 %"; as a factor from three times on."""
     if change >= 2:
         return times(change + 1)
-    digits = 0 if abs(change) >= 0.0995 else 1
+    digits = 0 if abs(change) >= 0.0995 else 1 if abs(change) >= 0.0005 else 2
     return f"{'−' if change < 0 else '+'}{abs(change):.{digits}%}".replace("%", " %")
 
 

@@ -193,5 +193,5 @@ def test_breakdown_is_for_one_answer(run) -> None:
 
 
 def test_changes_in_words() -> None:
-    assert [percent(x) for x in (-0.38, 0.004, 0.0, 1.0, 76.0)] == ["−38 %", "+0.4 %", "+0.0 %", "+100 %", "×77"]
+    assert [percent(x) for x in (-0.38, 0.004, 0.0002, 1.0, 76.0)] == ["−38 %", "+0.4 %", "+0.02 %", "+100 %", "×77"]
     assert [times(x) for x in (1.0, 0.123456, 4321.0)] == ["×1", "×0.123", "×4,321"]
