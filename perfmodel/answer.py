@@ -28,7 +28,7 @@ from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
 from perfmodel.placement import placed, too_big
 from perfmodel.remedies import ways_out
-from perfmodel.scaling import sizes_of
+from perfmodel.scaling import pruned
 from perfmodel.spec import nearest
 from perfmodel.speedup import Gain, drafted_bytes, gain
 from perfmodel.workload import BATCH, BLOCK_LENGTH, OUTPUT, PROMPT, Workload, whole_number
@@ -284,7 +284,6 @@ def estimate(
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
-        lora=_lora(lora, model),
         lora=lora_for(model, lora),
         sampling=sampling_of(sampling),
         server=bool(server),
@@ -308,16 +307,6 @@ def held_by_one(model: Model, gpu: GPU) -> bool:
     """Whether one device holds `model` and the default workload, served as it is by default."""
     single = Deployment(model, gpu, precision_for(gpu, declared=model.quantization))
     return bool(memory(single, Workload(PROMPT, OUTPUT, BATCH)).fits)
-
-
-def pruned(model: Model, sizes: str | Mapping[str, int] | None) -> Model:
-    """`model` with other sizes, and a note that says so; the model itself when there are none."""
-    given = sizes_of(sizes) if isinstance(sizes, str) else dict(sizes or {})
-    if not given:
-        return model
-    told = ", ".join(f"{name} {size:,}" for name, size in given.items())
-    note = f"{model.title} with other sizes, as --prune asked: {told}; what it does not name stays."
-    return model.scaled(**given).model_copy(update={"notes": (*model.notes, note)})
 
 
 def _workload(model: Model, prompt: Any, output: Any, batch: Any, steps: Any, block: Any) -> Workload:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, get_type_hints
 
 from perfmodel.answer import Estimate, Range, estimate
 from perfmodel.errors import DoesNotFitError, PerfModelError, RequestError
@@ -249,9 +249,11 @@ def _written(settings: Mapping[str, Any]) -> str:
 
 
 def flags() -> dict[str, Parameter]:
-    """What a change may name, as typed after `--`: every keyword argument of `estimate`."""
-    named = {name.replace("_", "-"): p for name, p in signature(estimate).parameters.items() if name != "must_fit"}
-    return named | {f"no-{flag}": p for flag, p in named.items() if p.annotation == "bool" and p.default is True}
+    """What a change may name, as typed after `--`: every keyword argument of `estimate`, its type as annotation."""
+    types = get_type_hints(estimate)
+    asked = (p.replace(annotation=types[name]) for name, p in signature(estimate).parameters.items())
+    named = {p.name.replace("_", "-"): p for p in asked if p.name != "must_fit"}
+    return named | {f"no-{flag}": p for flag, p in named.items() if p.annotation is bool and p.default is True}
 
 
 def settings_of(change: Change) -> dict[str, Any]:
@@ -300,7 +302,7 @@ def _setting(piece: str, change: str) -> tuple[str, Any]:
     name, equals, text = piece.partition("=")
     parameter = _flag(name, change)
     flag = name.removeprefix("--").replace("_", "-")
-    if parameter.annotation == "bool":
+    if parameter.annotation is bool:
         on = _truth(text if equals else "true", change, flag)
         return parameter.name, on != (flag != parameter.name.replace("_", "-"))
     if not text:
@@ -323,7 +325,7 @@ def _typed(text: str, annotation: str, flag: str, change: str) -> Any:
     if text.lower() == "none" and "None" in annotation:
         return None
     kinds = [kind for kind in (int, float) if kind.__name__ in annotation.replace("Mapping[str, int]", "")]
-    for kind in [int] if annotation == "Any" else kinds:
+    for kind in [int] if annotation == "typing.Any" else kinds:
         try:
             return kind(text)
         except ValueError:

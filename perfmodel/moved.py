@@ -96,6 +96,7 @@ def memory_shift(before: Estimate, after: Estimate) -> dict[str, Number]:
 def reasons(before: Estimate, after: Estimate) -> Iterator[str]:
     """Sentences: what each figure did from `before` to `after`, on which leg, and in which ops or parts."""
     yield from _devices(before, after)
+    yield from _guesses(before, after)
     for name, phase in (("TTFT", "prefill"), ("TPOT", "decode")):
         yield _time_words(name, shift(before, after, phase))
     yield _memory_words(before, after)
@@ -112,6 +113,13 @@ def _devices(before: Estimate, after: Estimate) -> Iterator[str]:
     told = [f"{name} {times(new / old)}" for name, old, new in rates if _noticed(old, new)]
     if told:
         yield f"{'products at the ' if a.gpu == b.gpu else ''}{', '.join(told)}"
+
+
+def _guesses(before: Estimate, after: Estimate) -> Iterator[str]:
+    """How many tokens a pass of the model yields, where speculation changes that: TPOT is of a token, not of a pass."""
+    old, new = (1.0 if answer.gain is None else answer.gain.tokens_a_pass for answer in (before, after))
+    if old != new:
+        yield f"a pass yields {new:.3g} tokens of a sequence instead of {old:.3g}"
 
 
 def _compute(before: Estimate, after: Estimate) -> bool:

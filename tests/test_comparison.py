@@ -78,6 +78,14 @@ def test_the_reason_names_what_moved() -> None:
     assert "talk between GPUs" in tp or "link +" in tp
 
 
+def test_speculation_is_told_by_its_tokens_a_pass() -> None:
+    found = compare("llama3-70b", "h200", tp=2, changes=["draft=llama3.2-1b,draft-tokens=3,acceptance=0.5"])
+    told = found.variants[0].why(found.baseline)
+    assert (
+        "a pass yields 1.88 tokens of a sequence instead of 1" in told
+    )  # 1 + ½ + ¼ + ⅛ (Leviathan et al. 2023, eq. 1)
+
+
 def test_every_flag_of_a_question_can_be_compared() -> None:
     """A flag that is added to `estimate` needs no change here."""
     asked = {name.replace("_", "-") for name in signature(_question).parameters} - {"path"}
@@ -103,6 +111,12 @@ def test_every_flag_of_a_question_can_be_compared() -> None:
         ("model=./my/config.json", {"model": "./my/config.json"}),
         ("engine=vllm@0.7.3", {"engine": "vllm@0.7.3"}),
         ("weights=4.65bpw", {"weights": "4.65bpw"}),
+        (
+            "draft=llama3.2-1b,draft-tokens=4,acceptance=0.8",
+            {"draft": "llama3.2-1b", "draft_tokens": 4, "acceptance": 0.8},
+        ),
+        ('lora="16,q+v,8"', {"lora": "16,q+v,8"}),
+        ("server", {"server": True}),
     ],
 )
 def test_changes_as_people_type_them(change: str, found: dict[str, object]) -> None:

@@ -56,9 +56,9 @@ def _engine(name: str, json: bool) -> str:
 
 
 def _either(name: str, assume: str | None, prune: str | None) -> Any:
-    from perfmodel.answer import pruned
     from perfmodel.catalog import load_any
     from perfmodel.model import Model
+    from perfmodel.scaling import pruned
 
     spec = load_any(name, assume)
     if isinstance(spec, Model):
