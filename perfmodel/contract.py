@@ -37,6 +37,15 @@ def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
         "gpu_count": plan.gpu_count,
         "tp": plan.tp,
         "pp": plan.pp,
+        "dp": plan.dp,
+        "ep": plan.ep,
+        "cp": plan.cp,
+        "replicas": plan.replicas,
+        "microbatches": plan.microbatches,
+        "interleave": plan.interleave,
+        "overlap": plan.overlap,
+        "exchange": plan.exchanged,
+        "balanced_experts": plan.balanced,
         "batch": plain(answer.work.batch),
         "prompt": plain(answer.work.prompt),
         "output": plain(answer.work.output),
@@ -101,7 +110,7 @@ def _speculation(gain: Gain) -> dict[str, Any]:
         "draft_flops": _count(drafted.flops),
         "draft_bytes": _count(drafted.bytes),
         "draft_weights_bytes": _count(draft_weight_bytes(gain.plan)),
-        "draft_cache_bytes": _count(gain.work.batch * draft_kv_bytes(gain.plan, gain.work.length)),
+        "draft_cache_bytes": _count(gain.plan.share(gain.work.batch) * draft_kv_bytes(gain.plan, gain.work.length)),
     }
 
 

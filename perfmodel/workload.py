@@ -66,6 +66,11 @@ class Workload:
         """Blocks of the output."""
         return ceil(self.output / self.block)
 
+    @property
+    def smallest_prompt(self) -> int:
+        """Tokens of the shortest prompt."""
+        return int(self.prompt.min()) if hasattr(self.prompt, "min") else int(self.prompt)
+
     def largest(self) -> Workload:
         """The workload whose every size is the largest of its axis."""
         sizes = (self.prompt, self.output, self.batch, self.denoising_steps, self.block_length)

@@ -42,6 +42,19 @@ GpuName = Annotated[str, typer.Option("--gpu", "-g", help="GPU: name, alias, or 
 GpuCount = Annotated[int | None, _int("--gpu-count", help="GPUs in all; without a split, the fewest that hold it.")]
 Tp = Annotated[int | None, _int("--tp", help="Tensor parallelism: GPUs that share each layer.")]
 Pp = Annotated[int | None, _int("--pp", help="Pipeline parallelism: stages that share the layers.")]
+Dp = Annotated[int | None, _int("--dp", help="Groups of tp GPUs that share experts, each with its own sequences.")]
+Ep = Annotated[int | None, _int("--ep", help="Expert parallelism: parts that the experts are in.")]
+Cp = Annotated[int | None, _int("--cp", help="Context parallelism: GPUs that share each sequence.")]
+Replicas = Annotated[int | None, _int("--replicas", help="Copies of all that, each with its part of the batch.")]
+Microbatches = Annotated[int | None, _int("--microbatches", help="Passes that a pipeline cuts the batch into.")]
+Interleave = Annotated[int, _int("--interleave", help="Pieces of the model that each pipeline stage holds (1).")]
+Overlap = Annotated[float, _float("--overlap", help="Part of communication that hides behind other work (0).")]
+Exchange = Annotated[
+    str, typer.Option(help="How tokens reach experts elsewhere: auto, all-gather, all-to-all, deepep.")
+]
+BalancedExperts = Annotated[
+    bool, typer.Option("--balanced-experts", help="Experts placed and doubled by their load, as EPLB does.")
+]
 BatchSize = Annotated[int, _int("--batch", "-b", help=f"Sequences at once (default {BATCH}).")]
 Prompt = Annotated[int, _int("--prompt", help=f"Tokens in (default {PROMPT}).")]
 Output = Annotated[int, _int("--output", help=f"Tokens out (default {OUTPUT}).")]
@@ -127,6 +140,15 @@ def _question(
     gpu_count: GpuCount = None,
     tp: Tp = None,
     pp: Pp = None,
+    dp: Dp = None,
+    ep: Ep = None,
+    cp: Cp = None,
+    replicas: Replicas = None,
+    microbatches: Microbatches = None,
+    interleave: Interleave = 1,
+    overlap: Overlap = 0.0,
+    exchange: Exchange = "auto",
+    balanced_experts: BalancedExperts = False,
     batch: BatchSize = BATCH,
     prompt: Prompt = PROMPT,
     output: Output = OUTPUT,
