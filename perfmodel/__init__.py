@@ -30,6 +30,8 @@ _PUBLIC = {
     "Serving": "perfmodel.serving.question",
     "Lengths": "perfmodel.serving.lengths",
     "sweep": "perfmodel.grid",
+    "compare": "perfmodel.comparison",
+    "Comparison": "perfmodel.comparison",
     "load_gpu": "perfmodel.catalog",
     "load_model": "perfmodel.catalog",
     "names": "perfmodel.catalog",

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from perfmodel.arithmetic import Number
+from perfmodel.arithmetic import Number, ceil
+from perfmodel.asking import attention_asked, engine_asked, price_asked, workload_asked
 from perfmodel.assumptions import assumptions, skew_checked, warnings
 from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
 from perfmodel.catalog import load_gpu, load_model
-from perfmodel.deployment import ATTENTIONS, Deployment, precision_for
+from perfmodel.deployment import Deployment, lora_for, precision_for
 from perfmodel.drafts import Rates, speculation_for
-from perfmodel.engine import FLAVOURS
-from perfmodel.engine import engine as engine_named
-from perfmodel.errors import DoesNotFitError, RequestError
+from perfmodel.errors import DoesNotFitError
 from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
 from perfmodel.gpu import GPU
+from perfmodel.images import with_images
 from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
+from perfmodel.layers.sampling import sampling_of
+from perfmodel.lora import Lora
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
-from perfmodel.placement import placed, too_big
+from perfmodel.placement import Asked, placed, schedule, too_big
 from perfmodel.remedies import ways_out
-from perfmodel.scaling import sizes_of
-from perfmodel.spec import nearest
+from perfmodel.scaling import pruned
 from perfmodel.speedup import Gain, drafted_bytes, gain
-from perfmodel.workload import BATCH, BLOCK_LENGTH, OUTPUT, PROMPT, Workload, whole_number
+from perfmodel.workload import BATCH, OUTPUT, PROMPT, Workload
 
 MILLION, HOUR = 1_000_000, 3600
 
@@ -96,13 +97,15 @@ class Estimate:
         return totals(self.decode_ops())
 
     def prefill_ops(self, plan: Deployment | None = None) -> list[Op]:
-        return forward(plan or self.plan.whole(), whole_prefill(self.plan, self.work))
+        plan = plan or self.plan.whole()
+        return forward(plan, whole_prefill(plan, self.work))
 
     def decode_ops(self, plan: Deployment | None = None) -> list[Op]:
-        return forward(plan or self.plan.whole(), self.first_step())
+        plan = plan or self.plan.whole()
+        return forward(plan, first_step(plan, self.work))
 
     def first_step(self) -> Batch:
-        """The first pass after the prefill."""
+        """The first pass after the prefill, as one data-parallel group has it."""
         return first_step(self.plan, self.work)
 
     @property
@@ -116,15 +119,22 @@ class Estimate:
 
     @property
     def mbu(self) -> Number:
-        """Model-bandwidth utilisation of the first decode step: weights and cache over time and peak bandwidth."""
-        peak = self.plan.gpu.memory_bandwidth * self.plan.gpu_count
+        """Model-bandwidth utilisation of the first decode step: weights and cache over time and peak bandwidth.
+
+        Of replicas, of one: each reads weights of its own.
+        """
+        peak = self.plan.gpu.memory_bandwidth * self.plan.joined
         step = step_time(self.plan, self.work, self.work.prompt).expected
         return utilisation(self.step_bytes, step, peak)
 
     @property
     def step_bytes(self) -> Number:
-        """What the first decode step must move; with speculation, the pass and what guesses for it."""
-        return self.decode.compulsory_bytes + drafted_bytes(self.plan, self.work)
+        """What the first decode step of one copy must move; with speculation, the pass and what guesses for it."""
+        part, whole, counted = self.work, self.plan.whole(), self.decode
+        if self.plan.copies > 1:
+            part = replace(self.work, batch=ceil(self.work.batch / self.plan.copies))
+            counted = totals(forward(whole, first_step(whole, part)))
+        return counted.compulsory_bytes + drafted_bytes(self.plan, part)
 
     @property
     def gain(self) -> Gain | None:
@@ -210,6 +220,15 @@ def estimate(
     gpu_count: int | None = None,
     tp: int | None = None,
     pp: int | None = None,
+    dp: int | None = None,
+    ep: int | None = None,
+    cp: int | None = None,
+    replicas: int | None = None,
+    microbatches: int | None = None,
+    interleave: int = 1,
+    overlap: float = 0.0,
+    exchange: str = "auto",
+    balanced_experts: bool = False,
     batch: Any = BATCH,
     prompt: Any = PROMPT,
     output: Any = OUTPUT,
@@ -236,43 +255,60 @@ def estimate(
     accepted_length: float | None = None,
     draft_tp: int | None = None,
     draft_weights: str | None = None,
+    lora: str | Lora | None = None,
+    sampling: str | tuple[str, ...] | None = None,
+    images: int | None = None,
+    image_size: str | None = None,
+    image_tokens: int | None = None,
+    server: bool = False,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
 
     `model` and `gpu` are names, aliases, Hub ids, paths, or specs. `batch`, `prompt` and `output` (tokens) may be
     arrays that broadcast together. Without `gpu_count`, `tp` or `pp` the fewest devices that hold model and
-    workload are taken. `exempt` names what of quantized weights stays in 16 bits (perfmodel.exempt), `dequantize` where
-    weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD per device and hour.
-    `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model other sizes
-    (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the experts'
-    popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
+    workload are taken. `dp` groups of tp devices share experts, which are in `ep` parts; `cp` devices share each
+    sequence; `replicas` share nothing; `batch` is over all of them. `microbatches` and `interleave` shape a pipeline,
+    `overlap` (0 to 1) hides communication, `exchange` says how tokens reach experts, and `balanced_experts` that they
+    are placed by their load. `exempt` names what of quantized weights stays in 16 bits (perfmodel.exempt),
+    `dequantize` where weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD
+    per device and hour. `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model
+    other sizes (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the
+    experts' popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
     `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation) guesses `draft_tokens`
     ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
-    pass. Raises RequestError, UnknownNameError or SpecError when the question is wrong, DoesNotFitError when the answer
-    is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
+    pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the sampler beyond softmax and
+    draw, like "top-p,penalties". `images` stand in each prompt besides `prompt` tokens of text, of `image_size` pixels
+    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host
+    (perfmodel.frontend). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
+    DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
     gpu = load_gpu(gpu) if isinstance(gpu, str) else gpu
     weights, exempt = recipe(weights, exempt)
     precision = precision_for(gpu, weights, kv, activations, model.quantization, dequantize)
     model, precision = sparing(model, precision, exempt)
-    work = _workload(model, prompt, output, batch, denoising_steps, block_length)
+    work = workload_asked(model, prompt, output, batch, denoising_steps, block_length)
     guessing = speculation_for(
         model, gpu, precision, kv_cache, speculate, load_model(draft, assume) if isinstance(draft, str) else draft,
         draft_tokens, draft_tree, acceptance, accepted_length, draft_tp, draft_weights,
     )  # fmt: skip
+    work = with_images(model, work, images, image_size, image_tokens)
     single = Deployment(
         model,
         gpu,
         precision,
-        _engine(engine, gpu, memory_share),
-        attention=_attention(attention),
+        engine_asked(engine, gpu, memory_share),
+        attention=attention_asked(attention),
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
+        lora=lora_for(model, lora),
+        sampling=sampling_of(sampling),
+        server=bool(server),
+        **schedule(microbatches, interleave, overlap, exchange, balanced_experts),
     )
-    plan, chosen = placed(single, work, gpu_count, tp, pp)
+    plan, chosen = placed(single, work, Asked(gpu_count, tp, pp, dp, ep, cp, replicas))
     held = memory(plan, work)
     if must_fit and held.fits is False:
         raise DoesNotFitError(too_big(plan, held), ways_out(plan, work))
@@ -281,7 +317,7 @@ def estimate(
         work,
         held,
         latency(plan, work),
-        _price(gpu, price),
+        price_asked(gpu, price),
         tuple(assumptions(plan, work, chosen, price)),
         tuple(warnings(plan, work)),
     )
@@ -291,56 +327,3 @@ def held_by_one(model: Model, gpu: GPU) -> bool:
     """Whether one device holds `model` and the default workload, served as it is by default."""
     single = Deployment(model, gpu, precision_for(gpu, declared=model.quantization))
     return bool(memory(single, Workload(PROMPT, OUTPUT, BATCH)).fits)
-
-
-def pruned(model: Model, sizes: str | Mapping[str, int] | None) -> Model:
-    """`model` with other sizes, and a note that says so; the model itself when there are none."""
-    given = sizes_of(sizes) if isinstance(sizes, str) else dict(sizes or {})
-    if not given:
-        return model
-    told = ", ".join(f"{name} {size:,}" for name, size in given.items())
-    note = f"{model.title} with other sizes, as --prune asked: {told}; what it does not name stays."
-    return model.scaled(**given).model_copy(update={"notes": (*model.notes, note)})
-
-
-def _workload(model: Model, prompt: Any, output: Any, batch: Any, steps: Any, block: Any) -> Workload:
-    for use, value in (("--denoising-steps", steps), ("--block-length", block)):
-        if value is not None and not model.bidirectional:
-            raise RequestError(f"{use} is for models that write by denoising, like llada-8b; {model.name} does not.")
-    return Workload(
-        whole_number(prompt, "--prompt"),
-        whole_number(output, "--output"),
-        whole_number(batch, "--batch"),
-        None if steps is None else whole_number(steps, "--denoising-steps"),
-        BLOCK_LENGTH if block is None else whole_number(block, "--block-length"),
-    )
-
-
-def _engine(name: str, gpu: GPU, share: float | None) -> Any:
-    """The engine as it runs on `gpu`; "vllm@0.7.3" is that version of it."""
-    from dataclasses import replace
-
-    plain, _, version = name.partition("@")
-    if "@" in name and not version[:1].isdigit():
-        raise RequestError(f'--engine {name}: a version is a number, as in "{plain}@0.7.3".')
-    found = engine_named(plain, version, FLAVOURS.get(gpu.vendor, ""))
-    if share is None:
-        return found
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
-        raise RequestError(f"--memory-share must be above 0 and at most 1, like 0.9; got {share!r}.")
-    return replace(found, memory_share=share)
-
-
-def _attention(name: str) -> str:
-    if name not in ATTENTIONS:
-        guess = nearest(str(name), ATTENTIONS) or "flash"
-        raise RequestError(f'--attention must be flash or naive; got "{name}" (did you mean {guess}?).')
-    return name
-
-
-def _price(gpu: GPU, price: float | None) -> float | None:
-    if price is None:
-        return gpu.price.per_hour if gpu.price else None
-    if isinstance(price, bool) or not isinstance(price, (int, float)) or not 0 <= price < 1e9:
-        raise RequestError(f"--price must be USD per device and hour, like 2.5; got {price!r}.")
-    return price

@@ -57,6 +57,16 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
         yield _denoising(plan, work)
     if plan.speculation is not None:
         yield _speculating(plan, plan.speculation)
+    if plan.lora:
+        yield f"{plan.lora.told()}, a sequence each, not merged into the weights; all of them in device memory"
+    if plan.sampling:
+        yield f"sampler: {', '.join(plan.sampling)}, each step a kernel of its own over FP32 logits"
+    if work.images:
+        several = f"{work.images:,} images of" if work.images > 1 else "one image of"
+        yield f"{several} {work.image_tokens:,} tokens in each prompt; their encoder is not modelled"
+    if plan.server:
+        yield "TTFT holds a request's HTTP and tokenization, some of which the engine's overheads may hold already"
+    yield from _shared(plan, work)
     yield from _routing(plan, first_step(plan, work).tokens)
     c = Constants(plan.gpu, plan.engine)
     prefill, decode = (spread(c, plan, phase) - 1 for phase in ("prefill", "decode"))
@@ -162,6 +172,28 @@ def _speculating(plan: Deployment, s: Speculation) -> str:
     )
 
 
+def _shared(plan: Deployment, work: Workload) -> Iterator[str]:
+    """What devices do together beside tensor parallelism, and how."""
+    groups = plan.dp * plan.replicas
+    batch = work.largest().batch
+    if groups > 1:
+        shared = plan.dp > 1 and plan.model.has_experts
+        what = "groups that repeat attention and dense layers and share experts" if shared else "replicas"
+        yield f"the batch is over {groups} {what}: {plan.share(batch):,} sequences at most in each"
+    if plan.exchanged == "all-gather":
+        yield "tokens reach experts by an all-gather in 16 bits and come back by a reduce-scatter"
+    if plan.exchanged in ("all-to-all", "deepep"):
+        fed, by = plan.precision.main.activations.name, "DeepEP" if plan.exchanged == "deepep" else "an all-to-all"
+        yield f"tokens reach experts by {by} in {fed}, once a device, and come back in 16 bits"
+    if plan.cp > 1:
+        yield "prompts in zig-zag parts, keys and values gathered in each layer; each decode step repeats all products"
+    if plan.pp > 1 and (plan.microbatches or plan.interleave > 1):
+        cut = f"{plan.microbatches} micro-batches" if plan.microbatches else "a micro-batch a stage"
+        yield f"pipeline of {cut}" + (f", {plan.interleave} pieces on each stage" if plan.interleave > 1 else "")
+    if plan.overlap:
+        yield f"{plan.overlap:.0%} of communication, or of what it hides behind, overlaps"
+
+
 def _routing(plan: Deployment, tokens: Number) -> Iterator[str]:
     """How tokens choose experts, and how many of them a decode step reaches."""
     parts = [block.feed_forward for block in plan.model.blocks]
@@ -169,13 +201,32 @@ def _routing(plan: Deployment, tokens: Number) -> Iterator[str]:
     if not kinds:
         return
     skew = plan.routing_skew
+    tokens = tokens if plan.dp == 1 else tokens * plan.dp
     how = f"popularity i^−{skew:g} of expert i" if skew else "all experts alike"
     each = (f"{e.touched(tokens, skew):.4g} of {e.experts:,} experts" for e in kinds.values())
     if hasattr(tokens, "shape"):
         yield f"routing: {how}"
     else:
         step = f"a decode step of {tokens:,} token{'s' * (tokens != 1)} reaches"
-        yield f"routing: {how}; {step} {' and '.join(each)} in a layer"
+        yield f"routing: {how}; {step} {' and '.join(each)} in a layer{_unevenly(plan, tokens, list(kinds.values()))}"
+
+
+def _unevenly(plan: Deployment, tokens: Number, kinds: list[MixtureOfExperts]) -> str:
+    """How much more the busiest part of the experts has to do than the mean."""
+    if plan.ep == 1:
+        return ""
+    over = max(e.busiest(tokens, plan.ep, plan.routing_skew, plan.balanced) for e in kinds)
+    return f", and the busiest of {plan.ep} parts has {over:.3g} times the mean of rows"
+
+
+def _without_effect(plan: Deployment) -> Iterator[str]:
+    """Levers that were given and move nothing here."""
+    if plan.pp == 1 and (plan.microbatches or plan.interleave > 1):
+        yield "--microbatches and --interleave change nothing without pipeline stages (--pp)."
+    if plan.exchange != "auto" and plan.exchanged == "none":
+        yield f"--exchange {plan.exchange} changes nothing: every group of GPUs holds all experts; give --dp or --ep."
+    if plan.balanced and plan.ep == 1:
+        yield "--balanced-experts changes nothing: the experts are in one part; give --ep."
 
 
 def warnings(plan: Deployment, work: Workload) -> Iterator[str]:
@@ -190,6 +241,13 @@ def warnings(plan: Deployment, work: Workload) -> Iterator[str]:
         yield (
             "acceptance depends on the text, the draft and the sampling, and a typical one was taken: give yours by "
             "--acceptance or --accepted-length."
+        )
+    yield from _without_effect(plan)
+    if plan.tp > plan.gpu.domain:
+        network = plan.gpu.scale_out.name if plan.gpu.scale_out else "the network"
+        yield (
+            f"tensor parallelism reaches over nodes of {plan.gpu.domain}: every layer sums over {network}; a pipeline "
+            "stage on each node talks less."
         )
     if plan.gpu.price is None:
         yield f"no public price of {plan.gpu.name} is on file; give --price USD_PER_HOUR for costs."

@@ -51,11 +51,16 @@ class Batch:
     numbers or broadcasting arrays. `logits` is how many positions reach the LM head (the last of each
     sequence unless told otherwise; 0 for a chunk that ends inside a prompt). Without `causal` every query sees
     every key (diffusion language models).
+
+    `over` devices may share every sequence (context parallelism): sums are then of one of them. Of prompts each has an
+    equal part of the tokens and, as parts are dealt so that early and late ones meet, of the pairs (Grattafiori et al.
+    2024, Llama 3, §3.3.2); of generated tokens each has an equal part of the cache, and all of the new tokens.
     """
 
     groups: tuple[Group, ...]
     logits: Number | None = None
     causal: bool = True
+    over: int = 1
 
     @classmethod
     def prefill(cls, sequences: Number, tokens: Number, context: Number = 0) -> Batch:
@@ -81,7 +86,9 @@ class Batch:
         return cls((Group(sequences, tokens, context),), logits=sequences * tokens, causal=False)
 
     def __add__(self, other: Batch) -> Batch:
-        return Batch(self.groups + other.groups, self.head_rows + other.head_rows, self.causal and other.causal)
+        return Batch(
+            self.groups + other.groups, self.head_rows + other.head_rows, self.causal and other.causal, self.over
+        )
 
     @property
     def sequences(self) -> Number:
@@ -91,7 +98,20 @@ class Batch:
     @property
     def tokens(self) -> Number:
         """M, new tokens in the pass: rows of every matrix product."""
-        return _total(group.sequences * group.tokens for group in self.groups)
+        return _total(group.sequences * self._own(group) for group in self.groups)
+
+    def _own(self, group: Group) -> Number:
+        """New tokens of a sequence that one device works on."""
+        return group.tokens if self.over == 1 or group.decodes else group.tokens / self.over
+
+    def _shared(self, parts: Iterable[Number]) -> Number:
+        """What one of the devices that share the sequences has of a sum over groups."""
+        return _total(parts) if self.over == 1 else _total(parts) / self.over
+
+    @property
+    def kept(self) -> Number:
+        """New tokens whose keys and values one device keeps."""
+        return self._shared(group.sequences * group.tokens for group in self.groups)
 
     @property
     def decodes(self) -> bool:
@@ -108,28 +128,30 @@ class Batch:
         if not self.causal:
             return self.square_pairs()
         if view.reach is None:
-            return _total(g.sequences * (g.tokens * g.context + triangle(g.tokens)) for g in self.groups)
-        return _total(g.sequences * (_seen(g.context + g.tokens, view) - _seen(g.context, view)) for g in self.groups)
+            return self._shared(g.sequences * (g.tokens * g.context + triangle(g.tokens)) for g in self.groups)
+        return self._shared(
+            g.sequences * (_seen(g.context + g.tokens, view) - _seen(g.context, view)) for g in self.groups
+        )
 
     def square_pairs(self, view: View = WHOLE) -> Number:
         """Query–key pairs with the masked ones counted: each new token against all that is kept of the context."""
         if view.reach is not None and self.causal:
             kept = view.reach - 1
-            return _total(g.sequences * g.tokens * (minimum(g.context, kept) + g.tokens) for g in self.groups)
-        return _total(g.sequences * g.tokens * (g.context + g.tokens) for g in self.groups)
+            return self._shared(g.sequences * g.tokens * (minimum(g.context, kept) + g.tokens) for g in self.groups)
+        return self._shared(g.sequences * g.tokens * (g.context + g.tokens) for g in self.groups)
 
     def chunked_pairs(self, chunk: int) -> Number:
         """Pairs among the new tokens alone, within chunks of `chunk` counted from the first of them."""
         view = View(chunk=chunk)
-        return _total(g.sequences * _seen(g.tokens, view) for g in self.groups)
+        return self._shared(g.sequences * _seen(g.tokens, view) for g in self.groups)
 
     def cached(self, view: View = WHOLE) -> Number:
         """C, tokens of earlier passes whose keys and values are read."""
         if view.window is not None:
-            return _total(g.sequences * minimum(g.context, maximum(view.window - 1, 0)) for g in self.groups)
+            return self._shared(g.sequences * minimum(g.context, maximum(view.window - 1, 0)) for g in self.groups)
         if view.chunk is not None:
-            return _total(g.sequences * (g.context - g.context // view.chunk * view.chunk) for g in self.groups)
-        return _total(g.sequences * g.context for g in self.groups)
+            return self._shared(g.sequences * (g.context - g.context // view.chunk * view.chunk) for g in self.groups)
+        return self._shared(g.sequences * g.context for g in self.groups)
 
     def pooled_pairs(self, rate: int, keep: int | None = None) -> Number:
         """Pairs with entries that each stand for `rate` tokens: position i sees ⌊i/rate⌋, at most `keep` of them."""
@@ -156,13 +178,13 @@ class Batch:
     def phases(self) -> list[tuple[bool, Batch]]:
         """(whether it generates, its groups) for what of this batch prefills and what generates."""
         parts = [(kind, tuple(g for g in self.groups if g.decodes is kind)) for kind in (False, True)]
-        return [(kind, Batch(groups, causal=self.causal)) for kind, groups in parts if groups]
+        return [(kind, Batch(groups, causal=self.causal, over=self.over)) for kind, groups in parts if groups]
 
     @property
     def rows(self) -> tuple[Number, ...]:
         """The leading dimensions of every activation: (B, T), or (M,) when groups differ."""
         if len(self.groups) == 1:
-            return (self.groups[0].sequences, self.groups[0].tokens)
+            return (self.groups[0].sequences, self._own(self.groups[0]))
         return (self.tokens,)
 
 

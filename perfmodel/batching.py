@@ -23,8 +23,8 @@ def whole_prefill(plan: Deployment, work: Workload) -> Batch:
     A model that denoises passes prompt and output together.
     """
     if plan.model.bidirectional:
-        return Batch.denoise(work.batch, work.length)
-    return Batch.prefill(work.batch, work.prompt)
+        return Batch.denoise(plan.share(work.batch), work.length)
+    return Batch.prefill(plan.share(work.batch), work.prompt)
 
 
 def first_step(plan: Deployment, work: Workload) -> Batch:
@@ -34,18 +34,20 @@ def first_step(plan: Deployment, work: Workload) -> Batch:
     """
     if plan.model.bidirectional:
         return block_pass(plan, work)
+    sequences = plan.share(work.batch)
     if plan.speculation is not None:
-        return Batch.verify(work.batch, plan.speculation.verified, work.prompt)
+        return Batch.verify(sequences, plan.speculation.verified, work.prompt)
     if plan.cache:
-        return Batch.decode(work.batch, work.prompt)
-    return Batch.prefill(work.batch, work.prompt + 1)
+        return Batch.decode(sequences, work.prompt)
+    return Batch.prefill(sequences, work.prompt + 1)
 
 
 def block_pass(plan: Deployment, work: Workload) -> Batch:
     """A denoising pass over one block, keys and values of all other tokens kept; over everything without a cache."""
+    sequences = plan.share(work.batch)
     if not plan.cache:
-        return Batch.denoise(work.batch, work.length)
-    return Batch.denoise(work.batch, work.block, work.length - work.block)
+        return Batch.denoise(sequences, work.length)
+    return Batch.denoise(sequences, work.block, work.length - work.block)
 
 
 def denoising_counts(plan: Deployment, work: Workload) -> tuple[Number, Number]:
@@ -64,14 +66,25 @@ def prefill_passes(plan: Deployment, work: Workload) -> Passes:
 
     A prompt longer than the budget runs in k = ⌈S/budget⌉ chunks (Agrawal et al. 2023, SARATHI), each after
     S·(k − 1)/2k cached tokens on average; attention's pairs are linear in that, so the average chunk costs what
-    the chunks cost on average. A pipeline is fed at least one pass a stage where there are enough prompts.
+    the chunks cost on average. A pipeline is fed at least one pass a stage where there are enough prompts, or as many
+    as are asked. Devices that share a sequence have a budget each.
     """
-    chunks = ceil(work.prompt / plan.engine.token_budget) if plan.cache else 1
-    total = work.batch * work.prompt
-    count = maximum(ceil(total / plan.engine.token_budget) if plan.cache else 1, minimum(work.batch, plan.pp))
+    batch, budget = plan.share(work.batch), plan.engine.token_budget
+    budget = budget if plan.cp == 1 else budget * plan.cp
+    chunks = ceil(work.prompt / budget) if plan.cache else 1
+    total = batch * work.prompt
+    count = maximum(ceil(total / budget) if plan.cache else 1, microbatches(plan, batch, chunks))
     tokens = work.prompt / chunks
-    group = Group(work.batch * chunks / count, tokens, tokens * (chunks - 1) / 2)
-    return Passes(count, Batch((group,), logits=work.batch / count))
+    group = Group(batch * chunks / count, tokens, tokens * (chunks - 1) / 2)
+    return Passes(count, Batch((group,), logits=batch / count))
+
+
+def microbatches(plan: Deployment, batch: Number, chunks: Number = 1) -> Number:
+    """Passes that `batch` sequences are cut into for a pipeline: as asked, or one a stage; at most one a sequence,
+    or a chunk of its prompt."""
+    if plan.microbatches is None or plan.pp == 1:
+        return minimum(batch, plan.pp)
+    return minimum(batch * chunks, plan.microbatches)
 
 
 def decode_passes(plan: Deployment, work: Workload, context: Number) -> Passes:
@@ -79,8 +92,9 @@ def decode_passes(plan: Deployment, work: Workload, context: Number) -> Passes:
 
     Without a cache the pass is a prefill of the whole sequence so far.
     """
-    count = minimum(work.batch, plan.pp)
-    sequences = work.batch / count
+    batch = plan.share(work.batch)
+    count = microbatches(plan, batch)
+    sequences = batch / count
     if plan.speculation is not None:
         return Passes(count, Batch.verify(sequences, plan.speculation.verified, context))
     if plan.cache:

@@ -11,7 +11,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.layers.attention import GroupedQueryAttention
 from perfmodel.layers.embedding import NORM_VECTORS, Norm
 from perfmodel.layers.feedforward import GatedFeedForward
-from perfmodel.layers.layer import Formats, Layer, Tensor, Tensors, stored_as, vector
+from perfmodel.layers.layer import ALONE, Formats, Layer, Spread, Tensor, Tensors, stored_as, vector
 from perfmodel.layers.variants import Extra, FeedForward, Mixer
 from perfmodel.precision import Precision, stored_bytes
 from perfmodel.spec import Letter, Spec
@@ -131,11 +131,11 @@ class Block(Spec):
 
     def parameters(self, width: Number, norm: Norm, tp: int = 1) -> dict[str, Number]:
         """Elements of one layer's tensors, by name, on one of `tp` devices."""
-        return {name: tensor.elements for name, tensor in self._tensors(width, norm, tp)}
+        return {name: tensor.elements for name, tensor in self._tensors(width, norm, Spread(tp))}
 
-    def _tensors(self, width: Number, norm: Norm, tp: int = 1) -> Iterator[tuple[str, Tensor]]:
+    def _tensors(self, width: Number, norm: Norm, spread: Spread = ALONE) -> Iterator[tuple[str, Tensor]]:
         for layer in self.layers:
-            for name, tensor in layer.tensors(width, tp).items():
+            for name, tensor in layer.tensors_on(width, spread).items():
                 yield f"{layer.label}.{name}", tensor
         yield from self.own_tensors(width, norm).items()
         yield from self.adapter_tensors(width).items()
@@ -155,11 +155,13 @@ class Block(Spec):
         skipped = sum(sum(part.parameters(width).values()) - part.active_parameters(width) for part in self.layers)
         return sum(self.stored_parameters(width, norm).values()) - self.repeat * skipped
 
-    def weight_bytes(self, width: Number, norm: Norm, precision: Precision, tp: int = 1) -> Number:
-        """Bytes of all its layers' weights on one of `tp` devices."""
+    def weight_bytes(
+        self, width: Number, norm: Norm, precision: Precision, tp: int = 1, dp: int = 1, ep: int = 1
+    ) -> Number:
+        """Bytes of all its layers' weights on one of `tp` devices, whose dp groups share experts in `ep` parts."""
         each: Number = 0  # what every layer has of its own
         shared: Number = 0
-        for name, (rows, columns, count, wide) in self._tensors(width, norm, tp):
+        for name, (rows, columns, count, wide) in self._tensors(width, norm, Spread(tp, dp, ep)):
             label, _, part = name.partition(".")
             kept = stored_as(precision, self.exempt, self.own_formats, label, part, wide or not part)
             size = count * stored_bytes(kept.weights, rows, columns)
@@ -173,6 +175,11 @@ class Block(Spec):
         """Cache and state that one layer keeps of one sequence of `tokens`."""
         return sum(mixer.kv_bytes(tokens, precision, tp) for mixer in self.mixers)
 
-    def split_error(self, tp: int) -> str:
-        """Why it cannot be split over `tp` devices; "" when it can."""
-        return next((complaint for layer in self.layers if (complaint := layer.split_error(tp))), "")
+    def split_error(self, tp: int, dp: int = 1, ep: int = 1) -> str:
+        """Why it cannot be split over `tp` devices, its experts over dp groups of them in ep parts; "" when it can."""
+        spread = Spread(tp, dp, ep)
+        return next((complaint for layer in self.layers if (complaint := layer.spread_error(spread))), "")
+
+    @property
+    def has_experts(self) -> bool:
+        return self.feed_forward is not None and self.feed_forward.kind == "experts"

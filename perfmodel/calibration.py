@@ -110,13 +110,24 @@ class Constants:
         """
         kind = link.split()[0]
         sizes = [n for n in GROUPS if n >= span] or [GROUPS[-1]]
-        keys = [f"{kind} {operation} {n}" for n in sizes] + [f"{kind} {operation} {n}" for n in reversed(GROUPS)]
+        keys = [f"{kind} {operation} {n}" for n in (*sizes, *reversed(GROUPS))]
+        if operation in ("dispatch", "combine"):
+            return self._of_exchange(keys, link, span)
         known = self._found.get(("collective", keys[0]))
         if known is None:
             known = self._on_hosts(keys) if kind != "NVLink" else None
             known = known or self._search("collective", (*keys, "any"))
             self._found["collective", keys[0]] = known
         return known.constants
+
+    def _of_exchange(self, keys: list[str], link: str, span: int) -> Any:
+        """The constants of DeepEP's kernels; of an all-to-all where none were measured over such a link."""
+        if ("exchange", keys[0]) not in self._found:
+            try:
+                self._found["exchange", keys[0]] = self._search("exchange", tuple(keys))
+            except LookupError:
+                return self.of_link(link, "all-to-all", span)
+        return self._found["exchange", keys[0]].constants
 
     def _on_hosts(self, keys: list[str]) -> Found | None:
         for level, of, blocks in self._sources():

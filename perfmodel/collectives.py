@@ -6,6 +6,8 @@ tensor in bytes, n the devices; each term is zero at one device.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from perfmodel.arithmetic import Number, minimum
 
 
@@ -39,9 +41,11 @@ SENT_BYTES = {
     "all-gather": all_gather_bytes,
     "reduce-scatter": reduce_scatter_bytes,
     "all-to-all": all_to_all_bytes,
+    "dispatch": all_to_all_bytes,
+    "combine": all_to_all_bytes,
     "send": send_bytes,
 }
-STEPS = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1, "send": 0}
+STEPS = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1, "dispatch": 1, "combine": 1, "send": 0}
 """How often a ring goes round."""
 
 
@@ -58,6 +62,24 @@ def least_sent_bytes(operation: str, size: Number, n: Number) -> Number:
     """
     ring = sent_bytes(operation, size, n)
     return minimum(ring, (1 + 1 / n) * size) if operation == "all-reduce" else ring
+
+
+class Leg(NamedTuple):
+    """A part of a collective on one kind of link: `size` bytes among `ranks` devices."""
+
+    size: Number
+    ranks: int
+
+
+def by_node(operation: str, size: Number, ranks: int, inside: int) -> tuple[Leg, Leg]:
+    """A collective whose devices stand in nodes, `inside` of them in each: (its part inside a node, that between).
+
+    Sums and gathers go first among the devices of a node, then each with its like in other nodes, for which it is left
+    with an n-th part (Cho et al. 2019, BlueConnect; NCCL's trees and rings move as much). Of an exchange, what goes
+    to other nodes goes to the like device there, and on inside its node (DeepSeek-AI 2024, V3, §3.2.2).
+    """
+    exchanged = operation in ("all-to-all", "dispatch", "combine")
+    return Leg(size, inside), Leg(size if exchanged else size / inside, -(-ranks // inside))
 
 
 def steps(operation: str, n: Number) -> Number:

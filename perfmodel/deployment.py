@@ -1,24 +1,27 @@
-"""`Deployment`: a model on devices, at a precision, by an engine, split TP × PP."""
+"""`Deployment`: a model on devices, at a precision, by an engine, split TP × PP × EP × CP, replicated DP."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from perfmodel.arithmetic import Number, ceil
 from perfmodel.block import Block
 from perfmodel.engine import ENGINES, Engine
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
+from perfmodel.lora import Lora, lora_of
 from perfmodel.model import Model, OtherFormat, Quantization
 from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
 from perfmodel.speculation import Speculation
 
 ATTENTIONS = ("flash", "naive")
+EXCHANGES = ("auto", "all-gather", "all-to-all", "deepep")
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What serves: one replica of `model` on tp·pp devices.
+    """What serves: `replicas` times `model` on tp·cp·dp·pp devices.
 
     tp          tensor parallelism: devices that share each layer (Shoeybi et al. 2019)
     pp          pipeline parallelism: stages that share the layers (Huang et al. 2019, GPipe)
@@ -26,6 +29,20 @@ class Deployment:
     cache       False generates without a KV cache: every step recomputes the whole sequence
     routing_skew  exponent α of the experts' popularity, i^−α; 0 when all are chosen alike
     speculation   what guesses tokens ahead, which a pass then verifies together; None where nothing does
+    lora        low-rank adapters served beside the model; None without
+    sampling    steps of the sampler before the draw, in order; none by default
+    server      whether a request's time on the host counts: HTTP, template, tokenization (perfmodel.frontend)
+    dp          data parallelism inside a replica: groups of tp devices with sequences of their own, which repeat
+                attention and dense feed-forwards, and share the experts; of a model without experts, replicas
+    ep          expert parallelism: parts of the experts; an expert's columns are cut tp·dp/ep ways
+    cp          context parallelism: devices that share each sequence, and repeat all weights
+    replicas    copies that share nothing
+    microbatches  passes that a batch is cut into for a pipeline; None leaves it to the engine
+    interleave  pieces of the model that each stage holds in turn (Narayanan et al. 2021, §2.2)
+    overlap     part of the shorter of communication and all other work of a pass that hides behind the longer
+    exchange    how tokens reach experts of other devices: "all-gather", "all-to-all", "deepep" (DeepSeek's kernels for
+                it), or "auto": as the engine does
+    balanced    whether popular experts are placed and doubled so that all devices have as much to do
     """
 
     model: Model
@@ -38,18 +55,53 @@ class Deployment:
     cache: bool = True
     routing_skew: float = 0.0
     speculation: Speculation | None = None
+    lora: Lora | None = None
+    sampling: tuple[str, ...] = ()
+    server: bool = False
+    dp: int = 1
+    ep: int = 1
+    cp: int = 1
+    replicas: int = 1
+    microbatches: int | None = None
+    interleave: int = 1
+    overlap: float = 0.0
+    exchange: str = "auto"
+    balanced: bool = False
 
     @property
     def gpu_count(self) -> int:
-        return self.tp * self.pp
+        return self.tp * self.cp * self.dp * self.pp * self.replicas
 
-    def split(self, tp: int, pp: int) -> Deployment:
+    @property
+    def copies(self) -> int:
+        """Parts of the deployment that do not talk to each other: replicas, and groups that share no experts."""
+        return self.replicas if self.model.has_experts else self.replicas * self.dp
+
+    @property
+    def joined(self) -> int:
+        """Devices of one copy: those that talk to each other."""
+        return self.gpu_count // self.copies
+
+    @property
+    def exchanged(self) -> str:
+        """How tokens reach experts: "none" where a group's devices hold all of them, and a sum joins their results."""
+        if self.exchange == "auto":
+            found = "all-to-all" if self.engine.exchange == "all-to-all" and self.ep > 1 else "all-gather"
+            return found if self.dp > 1 else "none"
+        return self.exchange if self.dp > 1 or (self.exchange != "all-gather" and self.ep > 1) else "none"
+
+    def share(self, batch: Number) -> Number:
+        """Sequences of one group, of `batch` in all: the most that any has."""
+        groups = self.replicas * self.dp
+        return batch if groups == 1 else ceil(batch / groups)
+
+    def split(self, tp: int, pp: int, dp: int = 1, ep: int = 1, cp: int = 1, replicas: int = 1) -> Deployment:
         """The same on another number of devices."""
-        return replace(self, tp=tp, pp=pp)
+        return replace(self, tp=tp, pp=pp, dp=dp, ep=ep, cp=cp, replicas=replicas)
 
     def whole(self) -> Deployment:
         """The same work as if one device did it: what the model asks, counted once."""
-        return replace(self, tp=1, pp=1)
+        return self.split(1, 1)
 
     def plain(self) -> Deployment:
         """The same without speculation."""
@@ -65,25 +117,48 @@ class Deployment:
         ]
 
 
-def split_error(model: Model, gpu: GPU, tp: int, pp: int) -> str:
-    """Why `model` cannot be split tp × pp over such devices; "" when it can. Says nothing of memory."""
-    if tp > gpu.domain:
+def split_error(model: Model, gpu: GPU, tp: int, pp: int, dp: int = 1, ep: int = 1, cp: int = 1) -> str:
+    """Why `model` cannot be split so over such devices; "" when it can. Says nothing of memory."""
+    if tp > gpu.domain and (gpu.scale_out is None or tp % gpu.domain):
         node = f"a node joins {gpu.domain} {gpu.name} by {gpu.scale_up[-1].name}" if gpu.scale_up else ""
-        return f"tp {tp} reaches beyond the node: {node or f'{gpu.name} has no link to share layers over'}"
+        whole = f", and tp over several must be a multiple of {gpu.domain}" if gpu.scale_out and node else ""
+        return f"tp {tp} reaches beyond the node: {node or f'{gpu.name} has no link to share layers over'}{whole}"
     if pp > model.layers:
         return f"pp {pp} is more stages than {model.name}'s {model.layers} layers"
-    if pp > 1 and gpu.link(tp * pp) is None:
-        return f"{gpu.name} has no link that joins {tp * pp} devices"
+    if complaint := _sharing_error(model, tp, dp, ep, cp):
+        return complaint
+    joined = tp * cp * pp * (dp if model.has_experts else 1)
+    if joined > tp and gpu.link(joined) is None:
+        return f"{gpu.name} has no link that joins {joined} devices"
     for block in model.blocks:
-        if complaint := block.split_error(tp):
-            return f"tp {tp} does not split {model.name}: {complaint}"
+        if complaint := block.split_error(tp, dp, ep):
+            return f"{_named(tp, dp, ep)} does not split {model.name}: {complaint}"
     return ""
 
 
-def splits(model: Model, gpu: GPU, count: int) -> list[tuple[int, int]]:
-    """Every valid (tp, pp) with tp·pp = count, the widest tensor parallelism first."""
+def _sharing_error(model: Model, tp: int, dp: int, ep: int, cp: int) -> str:
+    """Why experts, or sequences, cannot be shared so."""
+    if ep > 1 and not model.has_experts:
+        return f"ep {ep} is for models with experts; {model.name} has none"
+    if tp * dp % ep:
+        return f"ep {ep} does not divide the {tp * dp} devices of tp {tp} × dp {dp} that experts are spread over"
+    if cp > 1 and model.bidirectional:
+        return f"cp {cp} shares prompts of models that write one token after another; {model.name} does not"
+    for mixer in (mixer for block in model.blocks for mixer in block.mixers) if cp > 1 else ():
+        if not mixer.shared_context or getattr(mixer, "indexer", None):
+            what = "chooses keys over the whole of it" if mixer.shared_context else "passes a state through it"
+            return f"cp {cp} cannot share a sequence of {model.name}: a layer of kind {mixer.kind} {what}"
+    return ""
+
+
+def _named(tp: int, dp: int, ep: int) -> str:
+    return " × ".join([f"tp {tp}", *([f"dp {dp}"] if dp > 1 else []), *([f"ep {ep}"] if ep > 1 else [])])
+
+
+def splits(model: Model, gpu: GPU, count: int, dp: int = 1, ep: int = 1, cp: int = 1) -> list[tuple[int, int]]:
+    """Every valid (tp, pp) with tp·pp = count and tp inside a node, the widest tensor parallelism first."""
     pairs = [(tp, count // tp) for tp in range(min(count, gpu.domain), 0, -1) if count % tp == 0]
-    return [(tp, pp) for tp, pp in pairs if not split_error(model, gpu, tp, pp)]
+    return [(tp, pp) for tp, pp in pairs if not split_error(model, gpu, tp, pp, dp, ep, cp)]
 
 
 def most_devices(model: Model, gpu: GPU) -> int:
@@ -96,6 +171,20 @@ def _most_stages(model: Model, gpu: GPU, tp: int) -> int:
     if split_error(model, gpu, tp, 1):
         return 0
     return next(pp for pp in range(model.layers, 0, -1) if not split_error(model, gpu, tp, pp))
+
+
+def lora_for(model: Model, given: str | Lora | None) -> Lora | None:
+    """The adapters that `given` means beside `model`; RequestError where it has none of their targets."""
+    found = lora_of(given)
+    if found and not any(
+        found.touches(f"{layer.label}.{name}")
+        for block in model.blocks
+        for layer in block.layers
+        for name, tensor in layer.tensors(model.hidden_size).items()
+        if tensor.columns != 1
+    ):
+        raise RequestError(f"--lora {given}: {model.name} has no such target; leave the targets out for all of them.")
+    return found
 
 
 def precision_for(

@@ -38,7 +38,9 @@ def drafter(plan: Deployment) -> Deployment | None:
     s = plan.speculation
     if s is None or s.draft is None or s.precision is None:
         return None
-    return replace(plan, model=s.draft, precision=s.precision, tp=draft_tp(plan, s), pp=1, speculation=None)
+    return replace(
+        plan, model=s.draft, precision=s.precision, tp=draft_tp(plan, s), pp=1, speculation=None, lora=None, sampling=()
+    )
 
 
 def draft_tp(plan: Deployment, s: Speculation) -> int:

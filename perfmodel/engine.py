@@ -40,6 +40,8 @@ class Engine:
     attention       "flash", or "naive" where scores go through memory
     accepting       what a step of speculation costs beyond its passes, as a share of them: masks, comparing, sampling,
                     moving the cache
+    exchange        how tokens of data-parallel groups reach experts in parts: "all-gather" (and reduce-scatter), or
+                    "all-to-all"
     half_sums       whether 16-bit products are summed in 16 bits, which GeForce devices do at twice the rate
     overheads       time beyond the kernels, as far as no runs of whole models tell it (perfmodel.calibration)
     source          where the defaults come from
@@ -64,6 +66,7 @@ class Engine:
     version: str = ""
     attention: str = "flash"
     accepting: float = SERVED
+    exchange: str = "all-gather"
     half_sums: bool = False
     overheads: Overheads = field(default=Overheads())
 
@@ -130,8 +133,9 @@ _ROWS = (
         kernels="trtllm",
         block=32,
         reserves=True,
+        exchange="all-to-all",
         source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
-        "max_num_tokens 8192",
+        "max_num_tokens 8192; all-to-all kernels of its own between experts in parts (fused_moe: AlltoallMethodType)",
     ),
     Engine(
         "trtllm",
@@ -140,8 +144,9 @@ _ROWS = (
         kernels="trtllm",
         block=32,
         reserves=True,
+        exchange="all-to-all",
         source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
-        "max_num_tokens 8192",
+        "max_num_tokens 8192; all-to-all kernels of its own between experts in parts (fused_moe: AlltoallMethodType)",
     ),
     Engine(
         "trtllm",

@@ -22,7 +22,7 @@ from perfmodel.kernels.grouped import grouped_waits
 from perfmodel.kernels.scan import scan_waits
 from perfmodel.op import Op
 from perfmodel.precision import STREAMS, WEIGHT_ONLY
-from perfmodel.roofline import link_of, peak_of
+from perfmodel.roofline import legs_of, peak_of
 
 CLOCK = 1.5e9
 """Hz of a device whose clock is not known."""
@@ -242,8 +242,11 @@ def _scan(op: Op, c: Constants) -> Waits:
 
 
 def _elementwise(op: Op, c: Constants) -> Waits:
-    """What fusion leaves of the traffic; launches are in the engine's time a layer."""
+    """What fusion leaves of the traffic; launches are in the engine's time a layer, but for steps of the sampler."""
     gpu, costs = c.gpu, c.costs
+    if op.form == "sampler":
+        start = op.launches * c.of("gemm", "bf16").launch_s
+        return Waits(op.flops / gpu.peak("vector"), op.bytes / (STREAMED * gpu.memory_bandwidth), overhead=start)
     spilled = (costs.spill - 1) * op.spilled_bytes
     moving = (op.compulsory_bytes + spilled + costs.fusion * op.activation_bytes) / (STREAMED * gpu.memory_bandwidth)
     return Waits(op.flops / gpu.peak("vector"), moving)
@@ -254,10 +257,16 @@ STREAMED = 0.8
 
 
 def _collective(op: Op, c: Constants) -> Waits:
-    """The constants of the link, for the smallest group that was measured and holds the ranks."""
-    link = link_of(op, c.gpu)
-    k = c.of_link(link.name, op.collective, op.span)
-    return collective_waits(op.collective, op.wire_bytes, op.ranks, link.bandwidth, k)
+    """The constants of the link, for the smallest group that was measured and holds the ranks.
+
+    Between nodes and inside them one after the other.
+    """
+    legs = legs_of(op, c.gpu)
+    waits = []
+    for link, leg in legs:
+        k = c.of_link(link.name, op.collective, op.span if len(legs) == 1 else leg.ranks)
+        waits.append(collective_waits(op.collective, leg.size, leg.ranks, link.bandwidth, k))
+    return waits[0] if len(waits) == 1 else Waits(link=waits[0].link + waits[1].link)
 
 
 _KERNELS = {

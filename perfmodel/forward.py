@@ -8,6 +8,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
 from perfmodel.block import Block
 from perfmodel.deployment import Deployment
+from perfmodel.layers.adapters import with_adapters
 from perfmodel.layers.embedding import embedding_ops, head_ops, norm_op, position_ops, residual_op
 from perfmodel.layers.layer import Context, Layer
 from perfmodel.model import Model
@@ -21,10 +22,28 @@ def forward(plan: Deployment, batch: Batch) -> list[Op]:
 
 def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
     """The ops of one pass, stage by stage."""
-    context = Context(
-        plan.model.hidden_size, batch, plan.precision, plan.tp, plan.attention, plan.cache, plan.routing_skew
-    )
+    context = context_of(plan, batch)
     return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
+
+
+def context_of(plan: Deployment, batch: Batch) -> Context:
+    """What every layer of a pass over `batch` is told; `batch` is that of one data-parallel group."""
+    return Context(
+        plan.model.hidden_size,
+        batch if plan.cp == 1 else replace(batch, over=plan.cp),
+        plan.precision,
+        plan.tp,
+        plan.attention,
+        plan.cache,
+        plan.routing_skew,
+        lora=plan.lora,
+        sampling=plan.sampling,
+        dp=plan.dp,
+        ep=plan.ep,
+        cp=plan.cp,
+        exchange=plan.exchanged,
+        balanced=plan.balanced,
+    )
 
 
 def _stage(plan: Deployment, context: Context, blocks: tuple[Block, ...], ends: str) -> list[Op]:
@@ -32,7 +51,10 @@ def _stage(plan: Deployment, context: Context, blocks: tuple[Block, ...], ends: 
     for block in blocks:
         ops += [replace(op, repeat=block.repeat) for op in block_ops(plan.model, block, context)]
     if ends in ("both", "last"):
-        return [*ops, *_exit(plan.model, context)]
+        back = (
+            [replace(_send(plan, context), repeat=plan.interleave - 1)] if plan.interleave > 1 and plan.pp > 1 else []
+        )
+        return [*ops, *_exit(plan.model, context), *back]
     return [*ops, _send(plan, context)]
 
 
@@ -71,9 +93,11 @@ def _exit(model: Model, context: Context) -> list[Op]:
 
 
 def block_ops(model: Model, block: Block, context: Context) -> list[Op]:
-    """One layer; docs of `Block` draw how norms and residuals stand in each layout."""
-    if block.idle:
-        return []
+    """One layer and its adapters; docs of `Block` draw how norms and residuals stand in each layout."""
+    return [] if block.idle else with_adapters(_layer_ops(model, block, context), context)
+
+
+def _layer_ops(model: Model, block: Block, context: Context) -> list[Op]:
     context = replace(context, exempt=block.exempt, formats=block.own_formats)
     widths = block.norms(model.hidden_size)
     parallel = block.layout.startswith("parallel")
@@ -129,7 +153,10 @@ def _adapter(block: Block, context: Context) -> list[Op]:
 
 
 def _send(plan: Deployment, context: Context) -> Op:
-    """The residual stream to the next stage; each of tp devices sends its share (Narayanan et al. 2021, §3.2)."""
+    """The residual stream to the next stage; each of tp devices sends its share (Narayanan et al. 2021, §3.2).
+
+    Stages that hold several pieces of the model send after each of them.
+    """
     size = context.batch.tokens * context.width * context.precision.stream.bytes / plan.tp
     return Op(
         "send",
@@ -137,6 +164,7 @@ def _send(plan: Deployment, context: Context) -> Op:
         collective="send",
         wire_bytes=size,
         ranks=2,
-        span=plan.gpu_count,
+        span=plan.joined,
+        repeat=plan.interleave,
         source="Narayanan et al. 2021 (Megatron-LM), §3.2",
     )

@@ -59,7 +59,8 @@ def sweep_blocks(
     largest = {name: int(axis.max()) for name, axis in zip(sizes, axes, strict=True)}
     asked: dict[str, Any] = {**options, **largest, "must_fit": False}
     plan = estimate(model, gpu, **asked).plan
-    fixed = {**options, "tp": plan.tp, "pp": plan.pp, "gpu_count": None, "prune": None, "must_fit": False}
+    split = {name: getattr(plan, name) for name in ("tp", "pp", "dp", "ep", "cp", "replicas")}
+    fixed = {**options, **split, "gpu_count": None, "prune": None, "must_fit": False}
     for rows, columns in _blocks(len(axes[0]), len(axes[1]), len(axes[2])):
         answer = estimate(
             plan.model,
@@ -102,6 +103,10 @@ def _totals(answer: Estimate) -> dict[str, Number]:
         "gpu": plan.gpu.name,
         "tp": plan.tp,
         "pp": plan.pp,
+        "dp": plan.dp,
+        "ep": plan.ep,
+        "cp": plan.cp,
+        "replicas": plan.replicas,
         "batch": work.batch,
         "prompt": work.prompt,
         "output": work.output,

@@ -14,6 +14,7 @@ from perfmodel.batching import (
     block_pass,
     decode_passes,
     denoising_counts,
+    microbatches,
     prefill_passes,
     whole_prefill,
 )
@@ -22,6 +23,7 @@ from perfmodel.deployment import Deployment
 from perfmodel.drafting import Round, draft_prefill, draft_rounds, host_s
 from perfmodel.expected import expected_waits, launches
 from perfmodel.forward import stage_passes
+from perfmodel.frontend import request_s
 from perfmodel.interval import spread
 from perfmodel.kernels import Waits
 from perfmodel.op import Op
@@ -92,7 +94,14 @@ def latency(plan: Deployment, work: Workload) -> Latency:
     if plan.model.bidirectional:
         return denoising_latency(plan, work)
     ttft, tpot = prefill_time(plan, work), mean_decode_time(plan, work)
+    if plan.server:
+        ttft = ttft.plus(host_time(request_s(work.text)))
     return Latency(ttft, tpot, end_to_end(plan, ttft, tpot, work))
+
+
+def host_time(seconds: Number) -> Time:
+    """Time on the host alone, which no physics bounds."""
+    return Time(bound=0, expected=seconds, compute=0, bandwidth=0, link=0, overhead=seconds)
 
 
 def end_to_end(plan: Deployment, ttft: Time, tpot: Time, work: Workload) -> Time:
@@ -114,7 +123,7 @@ def denoising_latency(plan: Deployment, work: Workload) -> Latency:
 
 def denoising_pass_time(plan: Deployment, work: Workload, batch_of: Callable[[Deployment, Workload], Batch]) -> Time:
     """Seconds of one denoising pass of all sequences, shared among the stages of a pipeline."""
-    count = minimum(work.batch, plan.pp)
+    count = microbatches(plan, plan.share(work.batch))
     part = replace(work, batch=work.batch / count) if plan.pp > 1 else work
     return pipelined(Constants(plan.gpu, plan.engine), plan, Passes(count, batch_of(plan, part)), "prefill")
 
@@ -152,8 +161,9 @@ def step_time(plan: Deployment, work: Workload, context: Number, constants: Cons
 def draft_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
     """Seconds that guessing takes of a step, for all sequences at once; each of its passes is one of the engine."""
     c = constants or Constants(plan.gpu, plan.engine)
-    time = _rounds_time(c, draft_rounds(plan, work.batch, context))
-    host = host_s(plan, work.batch)
+    sequences = plan.share(work.batch)
+    time = _rounds_time(c, draft_rounds(plan, sequences, context))
+    host = host_s(plan, sequences)
     return replace(time, expected=time.expected + host, overhead=time.overhead + host)
 
 
@@ -198,21 +208,29 @@ def mean_decode_time(plan: Deployment, work: Workload) -> Time:
 def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt_s: float = 0.0) -> Time:
     """`passes` through the stages: one fills the pipeline, each further one waits for the slowest stage.
 
-        Σ stages + (count − 1)·slowest stage      (Huang et al. 2019, GPipe, §2.3)
+        Σ stages + (count − 1)·slowest stage             (Huang et al. 2019, GPipe, §2.3)
+        slowest + (Σ others)/v + (count − 1)·slowest     v pieces of the model a stage (Narayanan et al. 2021, §2.2)
+        max(Σ stages, count·slowest)                     a step of a decode: the pipeline is never emptied, and a
+                                                         sequence's next token follows its last through it
 
     To that comes the engine's time of each pass and of its sequences, and `prompt_s` once.
     """
     costs = c.costs
     parts = zip(stage_passes(plan, passes.batch), plan.stages(), strict=True)
-    stages = [stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner)) for ops, (blocks, _) in parts]
+    stages = [
+        stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner), plan.overlap) for ops, (blocks, _) in parts
+    ]
     through, slowest = stages[0], stages[0]
     for stage in stages[1:]:
         through = through.plus(stage)
         slowest = _slower(slowest, stage)
     total = through.times(passes.count)
     if plan.pp > 1:
-        fills = ceil(passes.count / costs.in_flight) if costs.in_flight else 1
-        streamed = through.times(fills).plus(slowest.times(passes.count - fills))
+        v, fills = plan.interleave, ceil(passes.count / costs.in_flight) if costs.in_flight else 1
+        fill = through if v == 1 else through.times(1 / v).plus(slowest.times(1 - 1 / v))
+        streamed = fill.times(fills).plus(slowest.times(passes.count - fills))
+        if phase == "decode":
+            streamed = _slower(through, slowest.times(passes.count))
         total = total.times(1 - costs.overlap).plus(streamed.times(costs.overlap))
     boundaries = costs.boundary_s * (plan.pp - 1)
     engine = (costs.pass_s + costs.sequence_s * passes.batch.sequences + boundaries) * passes.count + prompt_s
@@ -227,10 +245,11 @@ def _slower(a: Time, b: Time) -> Time:
     return Time(bound, expected, *(leg * scale for leg in legs))
 
 
-def stage_time(c: Constants, ops: list[Op], layers: Number) -> Time:
+def stage_time(c: Constants, ops: list[Op], layers: Number, overlap: float = 0.0) -> Time:
     """One pass of one stage of so many layers: its kernels one after another, and the engine's time a layer.
 
-    Where the host launches each kernel by itself, a pass takes no less than the host needs for that.
+    Where the host launches each kernel by itself, a pass takes no less than the host needs for that. Of communication
+    and all other work, an `overlap` of the shorter hides behind the longer (Gond et al. 2025, TokenWeave).
     """
     columns: list[list[Number]] = [[], [], [], [], []]
     for kernel in launches(ops):
@@ -244,6 +263,10 @@ def stage_time(c: Constants, ops: list[Op], layers: Number) -> Time:
     sustained = c.of("sustained", "bf16")
     columns[4].append(layers * costs.layer_s * sustained.layer)
     bound, *legs = (added(column) for column in columns)
+    if overlap:
+        talk = added([bound_s(op, c.gpu) * op.repeat for op in ops if op.kind == "collective"])
+        bound = bound - overlap * minimum(talk, bound - talk)
+        legs[2] = legs[2] - overlap * minimum(legs[2], legs[0] + legs[1] + legs[3])
     if costs.host_layer_s:
         legs[3] = legs[3] + maximum(layers * costs.host_layer_s * sustained.host - added(legs), 0)
     return Time(bound, added(legs), *legs)

@@ -8,7 +8,10 @@ from perfmodel.arithmetic import Number, ceil, maximum, minimum
 from perfmodel.block import Block
 from perfmodel.deployment import Deployment, most_devices, splits
 from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
+from perfmodel.layers.adapters import adapter_bytes, adapter_elements
 from perfmodel.layers.embedding import LOGIT_BYTES, vocabulary_on
+from perfmodel.layers.layer import Spread
+from perfmodel.layers.sampling import sampling_bytes
 from perfmodel.workload import Workload
 
 
@@ -60,17 +63,21 @@ def _fuller(a: Memory, b: Memory) -> Memory:
 
 
 def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], ends: str) -> Memory:
-    weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends)
+    weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends, plan.dp, plan.ep)
+    weights = weights | adapters_by(plan, blocks)
+    sequences = plan.share(work.batch)
     kept, filled = (
-        work.batch * plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) if plan.cache else 0
+        sequences * plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) if plan.cache else 0
         for tokens in (paged_tokens(plan, cached_length(plan, work)), work.length)
     )
     if plan.speculation is not None:  # every device of the target holds its part of the draft
         weights = weights | {"draft": draft_weight_bytes(plan)}
         kept, filled = (
-            size + work.batch * draft_kv_bytes(plan, tokens)
+            size + sequences * draft_kv_bytes(plan, tokens)
             for size, tokens in ((kept, paged_tokens(plan, cached_length(plan, work))), (filled, work.length))
         )
+    if plan.cp > 1:
+        kept, filled = kept / plan.cp, filled / plan.cp
     return Memory(
         weights=sum(weights.values()),
         kv_cache=kept,
@@ -87,24 +94,43 @@ def cached_length(plan: Deployment, work: Workload) -> Number:
     return work.length if plan.speculation is None else work.length + plan.speculation.verified - 1
 
 
+def adapters_by(plan: Deployment, blocks: tuple[Block, ...]) -> dict[str, Number]:
+    """Bytes of all loaded adapters on one device, as a component of the weights; nothing without adapters."""
+    if plan.lora is None:
+        return {}
+    spread = Spread(plan.tp, plan.dp, plan.ep)
+    elements = sum(
+        block.repeat * adapter_elements(plan.lora, layer.tensors_on(plan.model.hidden_size, spread), layer.label)
+        for block in blocks
+        if not block.idle
+        for layer in block.layers
+    )
+    return {"adapters": adapter_bytes(plan.lora, elements, plan.precision)}
+
+
 def paged_tokens(plan: Deployment, tokens: Number) -> Number:
-    """`tokens` rounded up to whole KV blocks (Kwon et al. 2023, PagedAttention, §4.1)."""
-    return ceil(tokens / plan.engine.block) * plan.engine.block
+    """`tokens` rounded up to whole KV blocks (Kwon et al. 2023, PagedAttention, §4.1), as many on each device that
+    shares a sequence."""
+    block = plan.engine.block if plan.cp == 1 else plan.engine.block * plan.cp
+    return ceil(tokens / block) * block
 
 
 def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...], head: bool) -> Number:
     """Peak of the tensors alive during the largest pass: a layer's, or the logits and their probabilities.
 
     A pass has at most the engine's token budget of new tokens, and all of B·S when there is no cache to come back
-    to. Naive attention keeps two score matrices, of N heads for each new token against up to S keys.
+    to. Naive attention keeps two score matrices, of N heads for each new token against up to S keys. Devices that share
+    a sequence hold the keys and values of all of it, of one layer, that they gathered.
     """
-    p, tp = plan.precision, plan.tp
+    p, tp, batch = plan.precision, plan.tp, plan.share(work.batch)
+    spread = Spread(tp, plan.dp, plan.ep)
     # a pass over everything, where nothing is kept to come back to, or where every token sees every other
     whole = not plan.cache or plan.model.bidirectional
     keys = work.length if whole else work.prompt
-    tokens = work.batch * keys if whole else minimum(work.batch * keys, plan.engine.token_budget)
+    own = batch * keys if plan.cp == 1 else batch * keys / plan.cp
+    tokens = own if whole else minimum(own, plan.engine.token_budget)
     layers = [layer for block in blocks for layer in block.layers]
-    live = tokens * max(layer.live_elements(plan.model.hidden_size, tp) for layer in layers) * p.stream.bytes
+    live = tokens * max(layer.live_on(plan.model.hidden_size, spread) for layer in layers) * p.stream.bytes
     if plan.attention == "naive":
         live = (
             live
@@ -114,10 +140,16 @@ def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...]
             * max(mixer.score_heads(tp) for block in blocks for mixer in block.mixers)
             * p.stream.bytes
         )
-    rows = tokens if plan.model.bidirectional else work.batch
+    if plan.cp > 1:
+        together = maximum(tokens * plan.cp, minimum(batch, 1) * work.prompt)
+        mixers = [mixer for block in blocks for mixer in block.mixers]
+        live = live + max(mixer.kv_bytes(1, plan.precision, tp) for mixer in mixers) * together
+    rows = tokens if plan.model.bidirectional else batch
     if plan.speculation is not None:
         rows = rows * plan.speculation.verified
     logits = rows * vocabulary_on(plan.model.vocabulary, tp) * 2 * LOGIT_BYTES if head else 0
+    if head and plan.sampling:  # steps of the sampler work on whole rows, on every device
+        logits = logits + rows * plan.model.vocabulary * sampling_bytes(plan.sampling)
     return maximum(live, logits)
 
 
@@ -125,7 +157,7 @@ def reserve_bytes(plan: Deployment) -> Number:
     """Memory the engine leaves alone or takes for itself: outside its share, context, buffers, graphs."""
     engine = plan.engine
     outside = plan.gpu.memory * (1 - engine.memory_share)
-    together = engine.comm_bytes if plan.gpu_count > 1 else 0
+    together = engine.comm_bytes if plan.joined > 1 else 0
     return round(maximum(outside, engine.graph_bytes) + engine.framework_bytes + together)
 
 
@@ -161,10 +193,10 @@ def fewest_gpus(plan: Deployment, work: Workload) -> Deployment | None:
 
     Of equal counts the widest tensor parallelism wins, for its latency.
     """
-    work = work.largest()
+    plan, work = plan.whole(), work.largest()
     most = most_devices(plan.model, plan.gpu)
-    alone = memory(plan.whole(), work)
-    room = plan.gpu.memory - reserve_bytes(plan.whole())
+    alone = memory(plan, work)
+    room = plan.gpu.memory - reserve_bytes(plan)
     least = max(1, int(alone.weights / room)) if room > 0 else most + 1
     for count in range(least, most + 1):
         for tp, pp in splits(plan.model, plan.gpu, count):

@@ -127,6 +127,10 @@ class Model(Spec):
         return self
 
     @property
+    def has_experts(self) -> bool:
+        return any(block.has_experts for block in self.blocks)
+
+    @property
     def layers(self) -> int:
         """L, layers of all blocks."""
         return sum(block.repeat for block in self.blocks if not block.inner)
@@ -208,9 +212,15 @@ class Model(Spec):
     # ── bytes ────────────────────────────────────────────────────────────────────────────────────
 
     def weight_bytes(
-        self, precision: Precision, tp: int = 1, stage: tuple[Block, ...] | None = None, ends: str = "both"
+        self,
+        precision: Precision,
+        tp: int = 1,
+        stage: tuple[Block, ...] | None = None,
+        ends: str = "both",
+        dp: int = 1,
+        ep: int = 1,
     ) -> dict[str, Number]:
-        """Bytes of weights on one device, by component.
+        """Bytes of weights on one device, by component; experts are spread over tp·dp devices in ep parts.
 
         `stage` is the blocks of one pipeline stage (all by default); `ends` says which of embedding and LM
         head it carries: "both", "first", "last" or "none". A tied table counts once where both ends are,
@@ -219,7 +229,7 @@ class Model(Spec):
         wide = precision.exempt.bytes
         first, last = ends in ("both", "first"), ends in ("both", "last")
         entry, exit_ = self._entry_on(tp), self._exit_on(tp, tied=first)
-        layers = sum(b.weight_bytes(self.hidden_size, self.norm, precision, tp) for b in (stage or self.blocks))
+        layers = sum(b.weight_bytes(self.hidden_size, self.norm, precision, tp, dp, ep) for b in (stage or self.blocks))
         parts = {name: size * wide if first else 0 for name, size in entry.items()}
         if precision.table is not None and first:
             kept = precision.head.weights if precision.head and self.tied_embeddings else precision.table

@@ -61,6 +61,7 @@ class Op:
     products            matrix products that are one kernel here, Q, K and V
     storage             by which the constants of its kernel go: how weights ("bf16", "fp8", "w4", …) or cache are kept,
                         or the kind of recurrence
+    part                tensor of the model that it multiplies by ("attention.q"), where it is one
     form                kernel of its own, by its name in `calibration:` blocks, where the kind does not tell
     heads               of attention: what its work is cut into
     decodes             whether every sequence goes on from a cache, by one token or by those that are guessed
@@ -91,6 +92,7 @@ class Op:
     dynamic: int = 0
     products: int = 1
     storage: str = ""
+    part: str = ""
     form: str = ""
     heads: Heads | None = None
     decodes: bool = False

@@ -21,8 +21,9 @@ def _remedies(plan: Deployment, work: Workload) -> Iterator[str]:
     """Single changes to `plan` or `work` after which it fits, and where none is enough, the fewest GPUs."""
     if most := most_sequences(plan, work):
         yield f"--batch {most} is the largest that fits at this length"
-    if (longest := longest_context(plan, work)) > work.output:
-        yield f"--prompt {longest - work.output} is the longest that fits at this batch"
+    others = work.output + work.images * work.image_tokens
+    if (longest := longest_context(plan, work)) > others:
+        yield f"--prompt {longest - others} is the longest that fits at this batch"
     if plan.speculation is not None and memory(plan.plain(), work).fits:
         yield "without speculation it fits"
     yield from _fewer_bits(plan, work)

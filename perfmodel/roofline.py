@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from perfmodel.arithmetic import Number, maximum
-from perfmodel.collectives import least_sent_bytes
+from perfmodel.collectives import Leg, by_node, least_sent_bytes
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU, Link, Network
 from perfmodel.op import Op
@@ -19,7 +21,7 @@ def peak_of(op: Op, gpu: GPU, half_sums: bool = False) -> float:
 def bound_s(op: Op, gpu: GPU, half_sums: bool = False) -> Number:
     """Seconds of one repetition at datasheet peaks: the longer of computing and moving bytes.
 
-        max(FLOPs / peak, bytes / bandwidth), or bytes sent / link bandwidth
+        max(FLOPs / peak, bytes / bandwidth), or bytes sent / link bandwidth, inside nodes or between them
 
     Only bytes that must cross device memory count: weights, KV cache, and scores that naive attention spills.
     Other activations may stay on the chip, so that no fused kernel can beat the bound.
@@ -27,8 +29,20 @@ def bound_s(op: Op, gpu: GPU, half_sums: bool = False) -> Number:
     if op.kind == "fused":
         return 0
     if op.kind == "collective":
-        return least_sent_bytes(op.collective, op.wire_bytes, op.ranks) / link_of(op, gpu).bandwidth
+        times = (least_sent_bytes(op.collective, *leg) / link.bandwidth for link, leg in legs_of(op, gpu))
+        return reduce(maximum, times)
     return maximum(op.executed_flops / peak_of(op, gpu, half_sums), op.compulsory_bytes / gpu.memory_bandwidth)
+
+
+def legs_of(op: Op, gpu: GPU) -> list[tuple[Link | Network, Leg]]:
+    """A collective's parts, each with its link: one, or that inside nodes and that between them."""
+    link = link_of(op, gpu)
+    if isinstance(link, Link) or op.collective == "send":
+        return [(link, Leg(op.wire_bytes, op.ranks))]
+    inside = max(op.ranks * gpu.domain // op.span, 1)
+    near = gpu.link(gpu.domain)
+    within, between = by_node(op.collective, op.wire_bytes, op.ranks, inside)
+    return [(link, between)] if inside == 1 or near is None else [(near, within), (link, between)]
 
 
 def link_of(op: Op, gpu: GPU) -> Link | Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from perfmodel.errors import RequestError, SpecError
@@ -135,3 +136,13 @@ def _shared(blocks: list[dict[str, Any]], kept: list[int], every: int) -> list[i
         found.append(twins[i] if seen % every else i)
         seen += 1
     return found
+
+
+def pruned(model: Model, sizes: str | Mapping[str, int] | None) -> Model:
+    """`model` with other sizes, and a note that says so; the model itself when there are none."""
+    given = sizes_of(sizes) if isinstance(sizes, str) else dict(sizes or {})
+    if not given:
+        return model
+    told = ", ".join(f"{name} {size:,}" for name, size in given.items())
+    note = f"{model.title} with other sizes, as --prune asked: {told}; what it does not name stays."
+    return model.scaled(**given).model_copy(update={"notes": (*model.notes, note)})

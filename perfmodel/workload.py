@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfmodel.arithmetic import Number, ceil, minimum
 from perfmodel.errors import RequestError
@@ -18,7 +18,8 @@ BLOCK_LENGTH = 32
 class Workload:
     """`batch` sequences at once, each of `prompt` tokens in and `output` tokens out.
 
-    Sizes are whole numbers, or float64 arrays of them that broadcast together. Models that write by denoising take
+    Of the prompt, `images` × `image_tokens` stand for images. Sizes are whole numbers, or float64 arrays of them that
+    broadcast together. Models that write by denoising take
     `denoising_steps` passes in all (one a token when None) over blocks of `block_length`, one block after another.
     """
 
@@ -27,6 +28,13 @@ class Workload:
     batch: Number = BATCH
     denoising_steps: Number | None = None
     block_length: Number = BLOCK_LENGTH
+    images: int = 0
+    image_tokens: int = 0
+
+    @property
+    def text(self) -> Number:
+        """Tokens of the prompt that are text."""
+        return self.prompt - self.images * self.image_tokens
 
     @property
     def length(self) -> Number:
@@ -58,10 +66,17 @@ class Workload:
         """Blocks of the output."""
         return ceil(self.output / self.block)
 
+    @property
+    def smallest_prompt(self) -> int:
+        """Tokens of the shortest prompt."""
+        return int(self.prompt.min()) if hasattr(self.prompt, "min") else int(self.prompt)
+
     def largest(self) -> Workload:
         """The workload whose every size is the largest of its axis."""
         sizes = (self.prompt, self.output, self.batch, self.denoising_steps, self.block_length)
-        return Workload(*(_largest(size) for size in sizes))
+        return replace(
+            Workload(*(_largest(size) for size in sizes)), images=self.images, image_tokens=self.image_tokens
+        )
 
 
 def _largest(size: Number) -> Number:

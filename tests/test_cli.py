@@ -118,7 +118,7 @@ def test_no_in_json_keeps_the_figures(run):
     ("arguments", "says"),
     [
         (("--tp", "3"), "64 heads do not divide among 3 devices; --tp 1 --pp 3 would work."),
-        (("--tp", "16"), "reaches beyond the node"),
+        (("--tp", "12"), "reaches beyond the node"),
         (("--gpu-count", "8", "--tp", "3"), "--gpu-count 8 is not --tp 3"),
         (("--pp", "81"), "pp 81 is more stages than llama3-70b's 80 layers"),
         (("--batch", "0"), "--batch must be a whole number from 1"),

@@ -21,7 +21,7 @@ RUN = {
     "backend": "vllm", "backend_version": "0.19.0", "model_path": "meta-llama/Llama-3.1-70B", "system": "b200_sxm",
     "precision": "fp8", "mode": "agg", "isl": "1024", "osl": "1024", "gemm_quant_mode": "fp8",
     "moe_quant_mode": "fp8", "batch_size": "16", "tp_size": "2", "pp_size": "1", "attention_dp_size": "1",
-    "moe_ep_size": "1", "decode_tp_size": "", "decode_num_workers": "", "silicon_ttft_ms": "95.5",
+    "moe_tp_size": "1", "moe_ep_size": "1", "decode_tp_size": "", "decode_num_workers": "", "silicon_ttft_ms": "95.5",
     "silicon_tpot_ms": "14.2",
 }  # fmt: skip
 
@@ -90,8 +90,8 @@ def test_what_is_not_modelled_yet_has_its_reason(rows_of_runs) -> None:  # type:
     assert rows[2].note.startswith("EP8")
     assert rows[4].batch_or_concurrency == 64, "the file has requests of each replica of the attention"
     groups, left_out = groups_of(rows)
-    assert not groups
-    assert sum(left_out.values()) == 6
+    assert {group.plan.dp for group in groups} == {4}  # of a model without experts: replicas
+    assert sum(left_out.values()) == 4
 
 
 # ── the joint fit ────────────────────────────────────────────────────────────────────────────────
@@ -218,3 +218,30 @@ def test_priors_are_of_engines_and_overheads_that_exist() -> None:
 def test_phases_tell_prefill_from_decode() -> None:
     groups, _ = groups_of(asked_rows())
     assert {phase(q) for g in groups for q in g.asked if g.arrivals == ""} == {"prefill", "decode"}
+
+
+@pytest.mark.parametrize(
+    ("written", "split"),
+    [
+        # tp_size, attention_dp_size, moe_tp_size, moe_ep_size as they stand → tp, dp, ep as they were run
+        (("8", "1", "1", "8"), (8, 1, 8)),
+        (("64", "1", "8", "8"), (8, 1, 8)),
+        (("1", "8", "1", "8"), (1, 8, 8)),
+        (("1", "64", "8", "8"), (1, 8, 8)),
+        (("4", "4", "1", "16"), (4, 1, 4)),
+        (("2", "1", "2", "1"), (2, 1, 1)),
+    ],
+)
+def test_splits_are_those_that_were_run(rows_of_runs, written: tuple[str, ...], split: tuple[int, ...]) -> None:
+    names = ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+    row, _ = rows_of_runs(dict(zip(names, written, strict=True)))
+    assert (row.tp, row.dp, row.ep, row.n_gpus) == (*split, split[0] * split[1])
+
+
+def test_one_run_under_two_splits_is_the_same_run(rows_of_runs) -> None:
+    names = ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size", "batch_size")
+    twice = [dict(zip(names, w, strict=True)) for w in (("1", "8", "1", "8", "16"), ("1", "64", "8", "8", "2"))]
+    first, _, second, _ = rows_of_runs(*twice)
+    assert first.batch_or_concurrency == second.batch_or_concurrency == 128
+    assert "the same run as line 2" in second.note
+    assert first.quality == "ok"

@@ -36,6 +36,8 @@ GIVEN: dict[str, Any] = {
     "n_gpus": 4,
     "tp": None,
     "pp": None,
+    "dp": None,
+    "ep": None,
     "weight_dtype": "fp16",
     "act_dtype": "",
     "kv_dtype": "",
@@ -356,7 +358,8 @@ def test_sizes_that_a_source_leaves_out() -> None:
         ({"metric": "speedup"}, 'the metric "speedup"'),
         ({"note": "speculative decoding"}, "how tokens were guessed ahead is not stated"),
         ({"engine": "vllm", "note": "MTP on"}, "no heads for further tokens"),
-        ({"note": "DEP4 = attention data parallel"}, "expert parallelism"),
+        ({"note": "DEP4 = attention data parallel"}, "ep 4 is for models with experts"),
+        ({"note": "with expert parallel"}, "the columns dp and ep do not say which"),
         ({"unit": "furlongs"}, 'ttft_ms in "furlongs"'),
         ({"batch_or_concurrency": None}, "the batch is not stated"),
         ({"metric": "output_tok_s_total", "output_tokens": None}, "the output's length is not stated"),
@@ -617,3 +620,10 @@ def test_a_comparison_from_python(table) -> None:
         compared(table([{}]), by="nothing")
     assert isinstance(run.predictions[0].row, Row)
     assert isinstance(Plans().of(run.predictions[0].row), Deployment)
+
+
+def test_rows_with_groups_and_parts_of_experts_are_asked_as_such() -> None:
+    noted = question(row(model="deepseek-v3", gpu="h200", n_gpus=8, weight_dtype="fp8", note="DEP8"), Plans()).plan
+    given = question(row(model="deepseek-v3", gpu="h200", n_gpus=8, tp=2, dp=4, ep=8, weight_dtype="fp8"), Plans()).plan
+    assert (noted.tp, noted.dp, noted.ep, noted.gpu_count) == (1, 8, 8, 8)
+    assert (given.tp, given.dp, given.ep, given.gpu_count) == (2, 4, 8, 8)

@@ -23,7 +23,9 @@ Source = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="Only these devices (comma list).", metavar="NAMES")]
 Kernels = Annotated[
     str | None,
-    typer.Option(help="Only these: gemm, attention, grouped, collective, scan (comma list).", metavar="NAMES"),
+    typer.Option(
+        help="Only these: gemm, attention, grouped, collective, scan, exchange (comma list).", metavar="NAMES"
+    ),
 ]
 Mode = Annotated[str, typer.Option("--mode", help="Of a file of runs: only these modes (comma list).")]
 Hardware = Annotated[

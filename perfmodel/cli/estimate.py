@@ -10,18 +10,36 @@ from perfmodel.cli import options as o
 
 Breakdown = Annotated[bool, typer.Option("--breakdown", help="Every op of both phases.")]
 Csv = Annotated[bool, typer.Option("--csv", help="One row of comma-separated figures.")]
+Compare = Annotated[
+    list[str] | None,
+    typer.Option("--compare", help='A change to show beside it: "kv=fp8", "kv=fp8,tp=2"; repeat it.', metavar="CHANGE"),
+]
 
 
 @o.takes_a_question()
-def estimate(question: dict[str, Any], breakdown: Breakdown = False, json: o.Json = False, csv: Csv = False) -> int:
+def estimate(
+    question: dict[str, Any],
+    compare: Compare = None,
+    breakdown: Breakdown = False,
+    json: o.Json = False,
+    csv: Csv = False,
+) -> int:
     """Memory, TTFT, time per token, tokens/s and cost of serving a model on a GPU."""
     from perfmodel.answer import estimate as ask
 
+    if compare:
+        return _compared(question, compare, breakdown, json, csv)
     if json:
         return _as_json(question, breakdown)
     answer = ask(**question)
     print(answer.to_table(breakdown).to_csv() if csv else _screen(answer, breakdown), end="" if csv else "\n")
     return 0
+
+
+def _compared(question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool) -> int:
+    from perfmodel.cli.comparing import compared
+
+    return compared(question, changes, breakdown, json, csv)
 
 
 def _as_json(question: dict[str, Any], breakdown: bool) -> int:

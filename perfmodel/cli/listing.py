@@ -9,7 +9,7 @@ import typer
 from perfmodel.cli import options as o
 from perfmodel.errors import RequestError, UnknownNameError
 
-KINDS = ("models", "gpus")
+KINDS = ("models", "gpus", "engines")
 # what --sort takes → the figure that it sorts by; sizes the smallest first, the newest first
 SORTS = {
     "name": "",
@@ -26,7 +26,7 @@ Sort = Annotated[str, typer.Option("--sort", help=f"By {', '.join(SORTS)}.", met
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="models or gpus")],
+    kind: Annotated[str, typer.Argument(help="models, gpus or engines")],
     family: Family = None,
     max_params: MaxParams = None,
     fits: Fits = None,
@@ -34,7 +34,7 @@ def list_names(
     path: o.Folders = None,
     json: o.Json = False,
 ) -> int:
-    """Every model, or every GPU, that is known by name."""
+    """Every model, every GPU, or every engine that is known by name."""
     o.take_up(path)
     chosen = {
         "--family": family,
@@ -42,16 +42,17 @@ def list_names(
         "--fits": fits,
         "--sort": None if sort == "name" else sort,
     }
-    if _kind(kind) == "gpus":
-        return _gpus(json, next((flag for flag, value in chosen.items() if value is not None), ""))
+    if (wanted := _kind(kind)) != "models":
+        _for_models(next((flag for flag, value in chosen.items() if value is not None), ""))
+        return _gpus(json) if wanted == "gpus" else _engines(json)
     return _models(family, max_params, fits, sort, json)
 
 
 def _kind(word: str) -> str:
-    """ "models" or "gpus", also in the singular; RequestError for anything else."""
+    """ "models", "gpus" or "engines", also in the singular; RequestError for anything else."""
     plural = word.lower().rstrip("s") + "s"
     if plural not in KINDS:
-        raise RequestError(f'perfmodel lists "models" or "gpus"; got "{word[:40]}".')
+        raise RequestError(f'perfmodel lists "models", "gpus" or "engines"; got "{word[:40]}".')
     return plural
 
 
@@ -141,14 +142,25 @@ def _model_row(row: dict[str, Any]) -> dict[str, Any]:
 # ── GPUs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _gpus(json: bool, flag: str) -> int:
+def _for_models(flag: str) -> None:
+    if flag:
+        raise RequestError(f'{flag} is for models: "perfmodel list models {flag} …".')
+
+
+def _gpus(json: bool) -> int:
     from perfmodel.catalog import load_gpu, names
     from perfmodel.contract import gpu_main_figures
 
-    if flag:
-        raise RequestError(f'{flag} is for models: "perfmodel list models {flag} …".')
     rows = [gpu_main_figures(load_gpu(name)) for name in names("gpu")]
     return _print(rows, [_gpu_row(row) for row in rows], json)
+
+
+def _engines(json: bool) -> int:
+    from perfmodel.cli.engines import engine_row
+    from perfmodel.profiles import engine_rows
+
+    rows = engine_rows()
+    return _print(rows, [engine_row(row) for row in rows], json)
 
 
 def _gpu_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,19 @@ GpuName = Annotated[str, typer.Option("--gpu", "-g", help="GPU: name, alias, or 
 GpuCount = Annotated[int | None, whole("--gpu-count", help="GPUs in all; without a split, the fewest that hold it.")]
 Tp = Annotated[int | None, whole("--tp", help="Tensor parallelism: GPUs that share each layer.")]
 Pp = Annotated[int | None, whole("--pp", help="Pipeline parallelism: stages that share the layers.")]
+Dp = Annotated[int | None, whole("--dp", help="Groups of tp GPUs that share experts, each with its own sequences.")]
+Ep = Annotated[int | None, whole("--ep", help="Expert parallelism: parts that the experts are in.")]
+Cp = Annotated[int | None, whole("--cp", help="Context parallelism: GPUs that share each sequence.")]
+Replicas = Annotated[int | None, whole("--replicas", help="Copies of all that, each with its part of the batch.")]
+Microbatches = Annotated[int | None, whole("--microbatches", help="Passes that a pipeline cuts the batch into.")]
+Interleave = Annotated[int, whole("--interleave", help="Pieces of the model that each pipeline stage holds (1).")]
+Overlap = Annotated[float, real("--overlap", help="Part of communication that hides behind other work (0).")]
+Exchange = Annotated[
+    str, typer.Option(help="How tokens reach experts elsewhere: auto, all-gather, all-to-all, deepep.")
+]
+BalancedExperts = Annotated[
+    bool, typer.Option("--balanced-experts", help="Experts placed and doubled by their load, as EPLB does.")
+]
 BatchSize = Annotated[int, whole("--batch", "-b", help=f"Sequences at once (default {BATCH}).")]
 Prompt = Annotated[int, whole("--prompt", help=f"Tokens in (default {PROMPT}).")]
 Output = Annotated[int, whole("--output", help=f"Tokens out (default {OUTPUT}).")]
@@ -99,6 +112,24 @@ AcceptedLength = Annotated[
 ]
 DraftTp = Annotated[int | None, whole("--draft-tp", help="GPUs that share the draft (as many as the model).")]
 DraftWeights = Annotated[str | None, typer.Option("--draft-weights", help="Weight format of the draft model.")]
+LoraAdapters = Annotated[
+    str | None,
+    typer.Option(
+        "--lora", help='Adapters: rank, targets, how many, like "16", "16,q+v" or "64,all,8".', metavar="R,T,N"
+    ),
+]
+SamplingSteps = Annotated[
+    str | None,
+    typer.Option(
+        "--sampling", help="Sampler: greedy, penalties, top-k, top-p, min-p, … (comma list).", metavar="STEPS"
+    ),
+]
+Images = Annotated[int | None, whole("--images", help="Images in each prompt, besides its text.")]
+ImageSize = Annotated[
+    str | None, typer.Option("--image-size", help="Pixels of an image (1024x1024).", metavar="WIDTHxHEIGHT")
+]
+ImageTokens = Annotated[int | None, whole("--image-tokens", help="Tokens of an image, instead of what its size makes.")]
+Server = Annotated[bool, typer.Option("--server", help="Count HTTP and tokenization of a request in TTFT.")]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
 
@@ -109,6 +140,15 @@ def _question(
     gpu_count: GpuCount = None,
     tp: Tp = None,
     pp: Pp = None,
+    dp: Dp = None,
+    ep: Ep = None,
+    cp: Cp = None,
+    replicas: Replicas = None,
+    microbatches: Microbatches = None,
+    interleave: Interleave = 1,
+    overlap: Overlap = 0.0,
+    exchange: Exchange = "auto",
+    balanced_experts: BalancedExperts = False,
     batch: BatchSize = BATCH,
     prompt: Prompt = PROMPT,
     output: Output = OUTPUT,
@@ -135,6 +175,12 @@ def _question(
     accepted_length: AcceptedLength = None,
     draft_tp: DraftTp = None,
     draft_weights: DraftWeights = None,
+    lora: LoraAdapters = None,
+    sampling: SamplingSteps = None,
+    images: Images = None,
+    image_size: ImageSize = None,
+    image_tokens: ImageTokens = None,
+    server: Server = False,
     path: Folders = None,
 ) -> dict[str, Any]:
     """The flags that shape a question → the keyword arguments of `perfmodel.estimate`."""

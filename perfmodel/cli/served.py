@@ -108,8 +108,9 @@ def _batch(load: Load | Disaggregated) -> str:
     if isinstance(load, Disaggregated):
         x, y = load.workers
         moved = show_seconds(load.moving_s * load.traffic.prompts.mean)
-        return f"{mean} of a decode worker; {x} prefill and {y} decode worker{'s' * (y > 1)} ({x}P{y}D), a cache moves in {moved}"
+        workers = f"{x} prefill and {y} decode worker{'s' * (y > 1)} ({x}P{y}D)"
+        return f"{mean} of a decode worker; {workers}, a cache moves in {moved}"
     thrown = f", {load.served.preempted:,} thrown out and recomputed" * (load.served.preempted > 0)
     clients = load.traffic.concurrency or 0
-    waits = f"; of {clients:,} in flight the others wait for a place" * (clients > load.served.most_running)
-    return f"{mean}, {load.served.most_running:,} at most{thrown}{waits}"
+    waits = f"; of {clients:,} in flight the others wait for a place" * (clients > load.most_running)
+    return f"{mean}, {load.most_running:,} at most{thrown}{waits}"

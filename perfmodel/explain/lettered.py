@@ -73,6 +73,18 @@ def lettered(plan: Deployment) -> Deployment:
         plan.cache,
         plan.routing_skew,
         plan.speculation,
+        plan.lora,
+        plan.sampling,
+        plan.server,
+        plan.dp,
+        plan.ep,
+        plan.cp,
+        plan.replicas,
+        plan.microbatches,
+        plan.interleave,
+        plan.overlap,
+        plan.exchange,
+        plan.balanced,
     )
 
 
@@ -151,4 +163,4 @@ def lettered_batch(batch: Batch) -> Batch:
     sequences, tokens, context, decodes = batch.groups[0]
     named = Traced(sequences, "B"), Traced(tokens, "T") if tokens > 1 else 1, Traced(context, "S") if context else 0
     logits = None if batch.logits is None else named[0] * named[1]
-    return Batch((Group(*named, decodes),), logits, batch.causal)
+    return Batch((Group(*named, decodes),), logits, batch.causal, batch.over)

@@ -12,7 +12,7 @@ from typing import Any
 
 from perfmodel.catalog import load_gpu
 from perfmodel.errors import RequestError
-from perfmodel.fitting import attention, collective, gemm, grouped, products, scan
+from perfmodel.fitting import attention, collective, exchange, gemm, grouped, products, scan
 from perfmodel.fitting.fit import Case
 from perfmodel.fitting.tables import DEVICES, PACKAGE, package_version, root
 from perfmodel.fitting.write import Fitted, file_of, write
@@ -27,13 +27,14 @@ MODULES: dict[str, tuple[ModuleType, ...]] = {
     "grouped": (grouped,),
     "collective": (collective,),
     "scan": (scan,),
+    "exchange": (exchange,),
 }
 """What is fitted together, and the modules that do it."""
 
-SECONDS = {"gemm": 5.0, "attention": 7.0, "grouped": 3.0, "collective": 18.0, "scan": 2.0}
+SECONDS = {"gemm": 5.0, "attention": 7.0, "grouped": 3.0, "collective": 18.0, "scan": 2.0, "exchange": 2.0}
 """About how long the fits of a device take."""
 
-EXACT = ("gemm", "collective")
+EXACT = ("gemm", "collective", "exchange")
 """Forms whose constants are left out where they say nothing: no such term, no such kernel."""
 
 
@@ -131,5 +132,6 @@ _NAMES: dict[ModuleType, Callable[[str, str], tuple[str, str]]] = {
     grouped: _of_one_form("grouped"),
     scan: _of_one_form("scan"),
     collective: lambda told, device: ("collective", f"{collective.link_of(device)} {told}"),
+    exchange: lambda told, device: ("exchange", f"{collective.link_of(device)} {told}"),
 }
 """How a module names what it fitted → form and format, or what else tells its constants apart."""

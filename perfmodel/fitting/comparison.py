@@ -135,7 +135,7 @@ def pair(errors: Mapping[str, Any] | None) -> str:
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-SECONDS = {"gemm": 2.5, "attention": 1.5, "grouped": 1.0, "collective": 0.1, "scan": 1.0}
+SECONDS = {"gemm": 2.5, "attention": 1.5, "grouped": 1.0, "collective": 0.1, "scan": 1.0, "exchange": 0.1}
 """About how long the rows of a device take."""
 
 

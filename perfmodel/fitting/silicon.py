@@ -41,10 +41,10 @@ CHECKPOINTS = {
 }
 _AS_DECLARED = ("Kimi-K2.5", "gpt-oss-120b", "DeepSeek-R1", "DeepSeek-V3", "MiniMax-M2.5")
 _SAME = (
-    "backend", "system", "mode", "isl", "osl", "gemm_quant_mode", "batch_size", "tp_size", "attention_dp_size",
-    "moe_ep_size", "decode_tp_size", "decode_num_workers",
+    "backend", "system", "mode", "isl", "osl", "gemm_quant_mode", "decode_tp_size", "decode_num_workers",
 )  # fmt: skip
-"""A run that agrees with another in these and in its figures is the same in two sources, under two names of a model."""
+"""A run that agrees with another in these, in split, load and figures, is the same in two sources, under two names of a
+model."""
 ENDS_APART = ("vllm", "trtllm")
 """Engines of NVIDIA's own runs whose requests, though of one length, do not stay together after their common start: a
 time per token holds one prefill of every other request, and only a tenth of a time to first token grows as it does
@@ -84,9 +84,8 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
         doubts.append(f"the same run as line {first}")
     length = MEAN_LENGTH if drawn else 1.0
     model, weights = _checkpoint(run)
-    tp, pp = (max(int(float(run[name] or 1)), 1) for name in ("tp_size", "pp_size"))
-    together = run["mode"] == "agg"
-    dp = _count(run["attention_dp_size"])
+    tp, dp, ep = _split(run)
+    pp, together = _count(run["pp_size"]), run["mode"] == "agg"
     for metric, column in (("ttft_ms", "silicon_ttft_ms"), ("tpot_ms", "silicon_tpot_ms")):
         yield Row(
             line=line,
@@ -95,7 +94,7 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
             engine_version=_version(run),
             model=model,
             gpu=DEVICES[run["system"]],
-            n_gpus=tp * pp if together else None,
+            n_gpus=tp * pp * dp if together else None,
             tp=tp if together else None,
             pp=pp if together else None,
             weight_dtype=weights,
@@ -103,7 +102,7 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
             kv_dtype=_cache(run, drawn),
             prompt_tokens=round(int(run["isl"]) * length),
             output_tokens=round(int(run["osl"]) * length),
-            batch_or_concurrency=int(float(run["batch_size"])) * dp if together else None,
+            batch_or_concurrency=_at_once(run) if together else None,
             mode="concurrency" if together else DISAGGREGATED,
             metric=metric,
             value=float(run[column]),
@@ -111,12 +110,14 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
             note="; ".join([*doubts, *waits, *notes]),
             quality="suspect" if doubts else "queueing" if waits else "ok",
             source=f"aiconfigurator-core {package_version()} {FILE}",
+            dp=dp if together else None,
+            ep=ep if together else None,
         )
 
 
 def _setting(run: dict[str, str]) -> tuple[str, ...]:
     """What two runs have in common that should take the same time; DeepSeek R1 goes by both of its names."""
-    return (run["model_path"].replace("DeepSeek-V3", "DeepSeek-R1"), *(run[name] for name in _SAME))
+    return (run["model_path"].replace("DeepSeek-V3", "DeepSeek-R1"), *(run[name] for name in _SAME), *_sizes(run))
 
 
 def _contradicting(runs: list[dict[str, str]]) -> set[tuple[str, ...]]:
@@ -138,6 +139,35 @@ def _first(line: int, run: dict[str, str], seen: _Seen) -> int:
             return at
     like.append((line, ttft, tpot))
     return 0
+
+
+def _split(run: dict[str, str]) -> tuple[int, int, int]:
+    """(tp, dp, ep) of a run.
+
+    InferenceX names one number of GPUs, and says of attention data parallelism and of expert parallelism whether they
+    are on. Where both sizes of the experts were written down as that number, tp_size or attention_dp_size is their
+    product ("64" of 8 GPUs). Where tp_size and attention_dp_size are both that number, the same runs stand elsewhere
+    as tensor parallel alone, and their times are those of it.
+    """
+    tp, dp, ep = (_count(run[name]) for name in ("tp_size", "attention_dp_size", "moe_ep_size"))
+    columns = _count(run["moe_tp_size"])
+    if columns == ep > 1:
+        tp, dp = (1, ep) if dp > 1 else (ep, 1)
+    elif tp == dp > 1:
+        dp, ep = 1, min(ep, tp)
+    return tp, dp, ep
+
+
+def _sizes(run: dict[str, str]) -> tuple[str, ...]:
+    """Split and load of a run, however they were written down; as written where its pools have splits of their own."""
+    if run["mode"] != "agg":
+        return tuple(run[name] for name in ("batch_size", "tp_size", "attention_dp_size", "moe_ep_size"))
+    return tuple(map(str, (*_split(run), _at_once(run))))
+
+
+def _at_once(run: dict[str, str]) -> int:
+    """Requests in flight, which each record divides by the attention data parallelism that it names."""
+    return int(float(run["batch_size"])) * _count(run["attention_dp_size"])
 
 
 def _count(text: str) -> int:

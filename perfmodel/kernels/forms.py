@@ -23,6 +23,7 @@ FORMS: dict[str, type[Any]] = {
     "mla-product": Gemm,
     "scan": Scan,
     "collective": Collective,
+    "exchange": Collective,
     "sustained": Sustained,
     "overheads": Overheads,
 }

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from perfmodel.arithmetic import Number, minimum
 from perfmodel.batch import Batch, View
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
+from perfmodel.layers.sharing import gather_context, merge_context
 from perfmodel.op import Heads, Op
 from perfmodel.precision import Precision
 from perfmodel.spec import Letter
@@ -60,6 +61,7 @@ class GroupedQueryAttention(TokenMixer):
     """
 
     label: ClassVar[str] = "attention"
+    shared_context: ClassVar[bool] = True
 
     kind: Literal["attention"]
     heads: Annotated[Count, Letter("N")]
@@ -187,14 +189,16 @@ class GroupedQueryAttention(TokenMixer):
                 ops[-1] = replace(ops[-1], kv_write_bytes=self._written(context, H + U))
         if self.gate:
             ops.append(context.gemm("gate_proj", I, N * U, part="gate", feeds=False, source=QIU))
-        ops += [*self._prepare(context), *self._attend(context), *self._finish(context)]
+        gathered = () if self.shares_kv else gather_context(context, K * H if self.one_kv else K * (H + U))
+        ops += [*self._prepare(context), *gathered, *self._attend(context)]
+        ops += [*merge_context(context, N * U), *self._finish(context)]
         ops.append(context.gemm("o_proj", N * U, D, part="o", bias=self.output_bias, source=VASWANI))
         return [*ops, *context.all_reduce("attention_all_reduce")]
 
     def _written(self, context: Context, size: Number) -> Number:
         """Bytes of new keys or values put into the cache."""
         _, K = self.heads_on(context.tp)
-        return context.batch.tokens * K * size * context.precision.kv.bytes if context.cache else 0
+        return context.batch.kept * K * size * context.precision.kv.bytes if context.cache else 0
 
     def _prepare(self, context: Context) -> list[Op]:
         """Norms and rotation of queries and keys."""
@@ -320,4 +324,8 @@ def cut(batch: Batch, reach: Number | None, heads: tuple[Number, Number], size: 
     single = len(batch.groups) == 1
     tokens = first.tokens if single else batch.tokens / B
     context = tokens + (first.context if single else batch.cached() / B)
+    if batch.over > 1 and batch.decodes:
+        context = context / batch.over
+    elif batch.over > 1:
+        tokens = tokens / batch.over if single else tokens
     return Heads(B, tokens, context, context if reach is None else minimum(context, reach), *heads, size, latent)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from perfmodel.arithmetic import Number, ceil
 from perfmodel.layers.layer import Context
+from perfmodel.layers.sampling import sampling_ops
 from perfmodel.op import Op
 from perfmodel.precision import Stored, storage_of, stored_bytes
 
@@ -70,7 +71,7 @@ def vocabulary_on(vocabulary: Number, tp: int) -> Number:
 
 
 def head_ops(vocabulary: Number, context: Context, width: Number | None = None, bias: bool = False) -> list[Op]:
-    """LM head on the positions that need logits, and sampling from them."""
+    """LM head on the positions that need logits, the steps of the sampler that are asked for, and the draw."""
     D, R, p = context.width if width is None else width, context.batch.head_rows, context.precision
     V = vocabulary_on(vocabulary, context.tp)
     stored, fed, compute = p.head or Stored(p.exempt, p.stream, p.stream.name)
@@ -99,4 +100,4 @@ def head_ops(vocabulary: Number, context: Context, width: Number | None = None, 
         output=(R,),
         source="Holtzman et al. 2020, §3",
     )
-    return [head, *gathered, sampling]
+    return [head, *gathered, *sampling_ops(context, vocabulary, sampling)]

@@ -11,6 +11,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.batch import WHOLE, View
 from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend, cut
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
+from perfmodel.layers.sharing import gather_context, merge_context
 from perfmodel.op import Op
 from perfmodel.precision import Precision
 from perfmodel.spec import Letter, Spec
@@ -53,6 +54,7 @@ class LatentAttention(TokenMixer):
     """
 
     label: ClassVar[str] = "attention"
+    shared_context: ClassVar[bool] = True
 
     kind: Literal["latent"]
     heads: Annotated[Count, Letter("N")]
@@ -112,7 +114,7 @@ class LatentAttention(TokenMixer):
     def ops(self, context: Context) -> list[Op]:
         D, N, r = context.width, self.heads_on(context.tp), self.kv_rank
         p, v = self.rope_size, self.value_size
-        written = context.batch.tokens * (r + p) * context.precision.kv.bytes if context.cache else 0
+        written = context.batch.kept * (r + p) * context.precision.kv.bytes if context.cache else 0
         ops = self._queries(context)
         down = context.gemm("kv_a_proj", D, r + p, part="kv_a", feeds=False, kv_write_bytes=written, source=DEEPSEEK_V2)
         ops += [down, context.elementwise("latent_norm", r, RMS_NORM_FLOPS, vectors=r, source=DEEPSEEK_V2)]
@@ -120,6 +122,7 @@ class LatentAttention(TokenMixer):
             ops.append(context.elementwise("rope", (N + 1) * p, ROPE_FLOPS, source=SU))
         if self.indexer and not self.indexer.shared:
             ops += self._index(context, self.indexer)
+        ops += gather_context(context, r + p)
         phases = context.batch.phases()
         for decodes, batch in phases:
             mark = "_decode" if decodes and len(phases) > 1 else ""
@@ -146,6 +149,8 @@ class LatentAttention(TokenMixer):
         N, r, n, p, v = self.heads_on(context.tp), self.kv_rank, self.nope_size, self.rope_size, self.value_size
         batch = context.batch
         rows = batch.tokens + batch.cached()
+        if context.cp > 1:
+            rows = rows * context.cp  # every device expands the latents that it gathered
         read = batch.cached() * (r + p)
         up = context.gemm("kv_b_proj" + mark, r, N * (n + v), part="kv_b", rows=rows, source=DEEPSEEK_V2)
         # the latents are read once, to be expanded; the attention kernel then works on what was made of them
@@ -184,7 +189,7 @@ class LatentAttention(TokenMixer):
             mark=mark,
             latent=True,
         )
-        return [into, *inside, back]
+        return [into, *inside, *merge_context(context, N * r), back]
 
     def _across(self, context: Context, name: str, d_in: Number, d_out: Number, size: Number) -> Op:
         """N small products, each head with its own [size, r] part of kv_b, one way or the other."""

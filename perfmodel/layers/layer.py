@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
+from perfmodel.lora import Lora
 from perfmodel.op import Op, Shape
 from perfmodel.precision import Precision, Stored, storage_of, stored_bytes
 from perfmodel.spec import Spec
@@ -35,6 +36,26 @@ Tensors = dict[str, Tensor]
 Formats = tuple[tuple[tuple[str, ...], str], ...]
 
 
+class Spread(NamedTuple):
+    """How the devices of a stage share its layers.
+
+    Heads and columns are cut `tp` ways; `dp` such groups each have sequences of their own. Experts are spread over all
+    tp·dp devices: in `ep` parts, and the columns of each expert among the devices of a part.
+    """
+
+    tp: int = 1
+    dp: int = 1
+    ep: int = 1
+
+    @property
+    def columns(self) -> int:
+        """Devices that share the columns of one expert."""
+        return self.tp if self.dp == self.ep == 1 else self.tp * self.dp // self.ep
+
+
+ALONE = Spread()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a layer is told besides its own fields.
@@ -49,6 +70,12 @@ class Context:
     exempt      tensors of the block that a checkpoint leaves in 16 bits, by name or prefix
     formats     (tensors by name or prefix, their format) where it is another than that of most
     label       prefix of the names of the layer's tensors
+    lora        adapters that stand beside products; None without
+    sampling    steps of the sampler before the draw (perfmodel.layers.sampling)
+    dp, ep      groups of tp devices that share experts, and parts that the experts are in
+    cp          devices that share each sequence
+    exchange    how tokens reach experts on other devices: "none", "all-gather", "all-to-all" or "deepep"
+    balanced    whether experts are placed (and doubled) so that no device has more popular ones
     """
 
     width: Number
@@ -61,6 +88,17 @@ class Context:
     exempt: tuple[str, ...] = ()
     formats: Formats = ()
     label: str = ""
+    lora: Lora | None = None
+    sampling: tuple[str, ...] = ()
+    dp: int = 1
+    ep: int = 1
+    cp: int = 1
+    exchange: str = "none"
+    balanced: bool = False
+
+    @property
+    def spread(self) -> Spread:
+        return Spread(self.tp, self.dp, self.ep)
 
     def stored(self, part: str, wide: bool = False) -> Stored:
         """How the layer's tensor `part` is kept."""
@@ -108,6 +146,7 @@ class Context:
             depth=d_in,
             matrices=matrices,
             storage=storage_of(stored, fed),
+            part=f"{self.label}.{part}" if self.label else "",
             inputs=(shapes[0], (d_in, d_out)),
             output=shapes[1],
             **more,  # type: ignore[arg-type]
@@ -149,6 +188,13 @@ class Context:
             return ()
         source = "Shoeybi et al. 2019 (Megatron-LM), §3"
         op = Op(name, "collective", collective=operation, wire_bytes=size, ranks=self.tp, span=self.tp, source=source)
+        return (op,)
+
+    def across(self, name: str, operation: str, size: Number, ranks: int, span: int, source: str) -> tuple[Op, ...]:
+        """`size` bytes among `ranks` devices, of which the first and the last are `span` apart; no op of one."""
+        if ranks == 1:
+            return ()
+        op = Op(name, "collective", collective=operation, wire_bytes=size, ranks=ranks, span=span, source=source)
         return (op,)
 
     def rows(self, size: Number, rows: Number | None = None) -> Shape:
@@ -193,6 +239,18 @@ class Layer(Spec):
     def live_elements(self, width: Number, tp: int = 1) -> Number:
         """Elements a token alive at once on one device while the layer runs."""
 
+    def tensors_on(self, width: Number, spread: Spread) -> Tensors:
+        """The tensors on one device; those of experts go by more than tp."""
+        return self.tensors(width, spread.tp)
+
+    def spread_error(self, spread: Spread) -> str:
+        """Why the layer cannot be spread so; "" when it can."""
+        return self.split_error(spread.tp)
+
+    def live_on(self, width: Number, spread: Spread) -> Number:
+        """Elements alive for each token of the device's own; experts also serve those of other devices."""
+        return self.live_elements(width, spread.tp)
+
     def parameters(self, width: Number, tp: int = 1) -> dict[str, Number]:
         """Elements of each weight tensor on one of `tp` devices, by name."""
         return {name: tensor.elements for name, tensor in self.tensors(width, tp).items()}
@@ -203,7 +261,12 @@ class Layer(Spec):
 
 
 class TokenMixer(Layer):
-    """A layer that carries something from token to token: a cache that grows, or a state that does not."""
+    """A layer that carries something from token to token: a cache that grows, or a state that does not.
+
+    `shared_context` says whether devices can share one sequence: keys and values can be gathered, a state cannot.
+    """
+
+    shared_context: ClassVar[bool] = False
 
     def kv_bytes(self, tokens: Number, precision: Precision, tp: int = 1) -> Number:
         """What one sequence of `tokens` leaves for later passes, on one of `tp` devices."""

@@ -8,15 +8,19 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from perfmodel.arithmetic import Number, hit
+from perfmodel.layers.dispatch import Experts, busiest, destinations
 from perfmodel.layers.feedforward import ACTIVATION_FLOPS, Activation
-from perfmodel.layers.layer import Context, Layer, Tensor, Tensors, vector
+from perfmodel.layers.layer import Context, Layer, Spread, Tensor, Tensors, vector
 from perfmodel.op import Op
 from perfmodel.spec import Letter
+from perfmodel.traced import value_of
 from perfmodel.units import Count
 
 SHAZEER = "Shazeer et al. 2017 (MoE), eq. 1–5"
 DAI = "Dai et al. 2024 (DeepSeekMoE), §3"
 FEDUS = "Fedus et al. 2022 (Switch), §2.2"
+DEEPEP = "DeepSeek-AI 2024 (V3), §3.2.2"
+GATHERED = "vLLM, expert parallel deployment: allgather_reducescatter"
 
 
 class MixtureOfExperts(Layer):
@@ -28,7 +32,9 @@ class MixtureOfExperts(Layer):
                   With skewed routing expert i is chosen by a share qᵢ of tokens: Σᵢ 1 − (1 − qᵢ)^M
 
     Which experts a group limit or a bias prefers changes neither count. Over tp devices each holds F/tp columns of
-    every expert.
+    every expert. Where experts are in ep parts, and dp groups of tp devices bring tokens of their own, each device
+    holds E/ep experts, of each F·ep/(tp·dp) columns; the busiest has more than its part k·M·dp/ep of the rows
+    (perfmodel.layers.dispatch). Router, shared experts and latents serve a group's own tokens, and are split by tp.
 
     size, shared_size   width of an expert, and of all shared experts together
     gated               three matrices (GLU), or two
@@ -67,19 +73,29 @@ class MixtureOfExperts(Layer):
             raise ValueError(f"groups must divide experts; got {self.experts} experts in {self.groups} groups")
         return self
 
-    def sizes_on(self, tp: int) -> tuple[Number, Number]:
-        """F and Fₛ on one of `tp` devices."""
-        shared = 0 if self.shared_size is None else self.shared_size
-        return (self.size, shared) if tp == 1 else (self.size // tp, shared // tp)
+    def sizes_on(self, spread: Spread) -> tuple[Number, Number]:
+        """F and Fₛ on one device."""
+        shared, columns = 0 if self.shared_size is None else self.shared_size, spread.columns
+        return self.size if columns == 1 else self.size // columns, shared if spread.tp == 1 else shared // spread.tp
 
     def split_error(self, tp: int) -> str:
-        for name, size in (("expert", self.size), ("shared expert", self.shared_size or 0)):
-            if size % tp:
-                return f"its {name} size {size} does not divide among {tp} devices"
+        return self.spread_error(Spread(tp))
+
+    def spread_error(self, spread: Spread) -> str:
+        if self.experts % spread.ep:
+            return f"its {self.experts} experts do not divide into {spread.ep} parts"
+        parts = (("expert", self.size, spread.columns), ("shared expert", self.shared_size or 0, spread.tp))
+        for name, size, devices in parts:
+            if size % devices:
+                return f"its {name} size {size} does not divide among {devices} devices"
         return ""
 
     def tensors(self, width: Number, tp: int = 1) -> Tensors:
-        D, E, (F, S) = width, self.experts, self.sizes_on(tp)
+        return self.tensors_on(width, Spread(tp))
+
+    def tensors_on(self, width: Number, spread: Spread) -> Tensors:
+        D, E, (F, S) = width, self.experts, self.sizes_on(spread)
+        held = E if spread.ep == 1 else E // spread.ep
         I = D if self.latent_size is None else self.latent_size  # noqa: E741
         found = {"router": Tensor(E, D, wide=True)}
         if self.router_bias:
@@ -90,10 +106,10 @@ class MixtureOfExperts(Layer):
             found["norms"] = vector(D, self.norms)
         if self.latent_size is not None:
             found |= {"latent_in": Tensor(I, D), "latent_out": Tensor(D, I)}
-        found |= {f"experts.{name}": Tensor(F, I, E) for name in self._inward}
-        found["experts.down"] = Tensor(I, F, E)
+        found |= {f"experts.{name}": Tensor(F, I, held) for name in self._inward}
+        found["experts.down"] = Tensor(I, F, held)
         if self.bias:
-            found["experts.bias"] = vector(len(self._inward) * F + I, E)
+            found["experts.bias"] = vector(len(self._inward) * F + I, held)
         if self.shared_size is not None:
             found |= {f"shared.{name}": Tensor(S, D) for name in self._inward}
             found["shared.down"] = Tensor(D, S)
@@ -116,11 +132,18 @@ class MixtureOfExperts(Layer):
         return hit(shares(self.experts, self.chosen, skew), tokens)
 
     def live_elements(self, width: Number, tp: int = 1) -> Number:
-        """Residual, normed input, k copies of the input and of an expert's wide layers, and the shared expert's."""
-        F, S = self.sizes_on(tp)
+        return self.live_on(width, Spread(tp))
+
+    def live_on(self, width: Number, spread: Spread) -> Number:
+        """Residual, normed input, k copies of the input and of an expert's wide layers, and the shared expert's.
+
+        Of experts in parts it is the copies that are sent there: as many, from all dp groups, as this device sends.
+        """
+        F, S = self.sizes_on(spread)
         I = width if self.latent_size is None else self.latent_size  # noqa: E741
         wide = len(self._inward) + 1
-        return 2 * width + self.chosen * (2 * I + wide * F) + wide * S
+        copies = self.chosen if spread == Spread(spread.tp) else self.chosen * spread.dp / spread.ep
+        return 2 * width + copies * (2 * I + wide * F) + wide * S
 
     def ops(self, context: Context) -> list[Op]:
         D, E, k, M = context.width, self.experts, self.chosen, context.batch.tokens
@@ -131,7 +154,7 @@ class MixtureOfExperts(Layer):
             ops.append(context.elementwise("expert_norms", self.norms * D, 4, vectors=self.norms * D, source=FEDUS))
         if self.latent_size is not None:
             ops.append(context.gemm("latent_in", D, self.latent_size, part="latent_in", source=SHAZEER))
-        ops += self._routed(context)
+        ops += [*self._dispatch(context), *self._routed(context), *self._collect(context)]
         if self.latent_size is not None:
             ops.append(context.gemm("latent_out", self.latent_size, D, part="latent_out", source=SHAZEER))
         if self.shared_size is not None:
@@ -151,13 +174,61 @@ class MixtureOfExperts(Layer):
         )
         return [*ops, joined, *context.all_reduce("ffn_all_reduce")]
 
-    def _routed(self, context: Context) -> list[Op]:
-        """The chosen experts: k·M rows through the weights of those that are touched."""
-        k, M, (F, _) = self.chosen, context.batch.tokens, self.sizes_on(context.tp)
+    def parts(self, ep: int) -> Experts:
+        """The experts in `ep` parts, in plain numbers."""
+        E, k, groups, kept = (int(value_of(n or 1)) for n in (self.experts, self.chosen, self.groups, self.kept_groups))
+        return Experts(E, k, ep, groups, kept)
+
+    def busiest(self, tokens: Number, ep: int, skew: float = 0.0, balanced: bool = False) -> Number:
+        """Rows of the busiest of `ep` parts over the mean, with `tokens` tokens from everywhere."""
+        e = self.parts(ep)
+        popularity = shares(e.experts, e.chosen, skew) if skew and not balanced else ()
+        return busiest(tokens, e, popularity)
+
+    def tokens_of_all(self, context: Context) -> Number:
+        """Tokens that come to the experts: of all dp groups, which run in step, each with as many."""
+        return context.batch.tokens if context.dp == 1 else context.batch.tokens * context.dp
+
+    def _dispatch(self, context: Context) -> tuple[Op, ...]:
+        """Tokens on their way to experts of other devices: all to all devices, or each to those that it chose.
+
+        all-gather    of the M·dp tokens of all groups, in 16 bits
+        all-to-all    M/tp tokens of each device, each to the parts that hold its experts and there to every device
+                      that shares their columns, in the format that the experts' products are fed
+        """
+        inward = context.stored(f"experts.{self._inward[0]}").activations
+        return self._exchange(context, "dispatch", "all-gather", inward.bytes)
+
+    def _collect(self, context: Context) -> tuple[Op, ...]:
+        """Results on their way back, in 16 bits: summed as they are scattered, or each from where it was made."""
+        return self._exchange(context, "combine", "reduce-scatter", context.precision.stream.bytes)
+
+    def _exchange(self, context: Context, way: str, ring: str, element: Number) -> tuple[Op, ...]:
         I = context.width if self.latent_size is None else self.latent_size  # noqa: E741
+        span = context.tp * context.cp * context.dp
+        if context.exchange == "all-gather":
+            size = self.tokens_of_all(context) * I * context.precision.stream.bytes
+            name = f"experts_{ring.replace('-', '_')}"
+            return context.across(name, ring, size, context.dp, span, GATHERED)
+        if context.exchange == "none":
+            return ()
+        copies = destinations(self.parts(context.ep)) * context.spread.columns
+        size = context.batch.tokens / context.tp * copies * I * element
+        operation = way if context.exchange == "deepep" else context.exchange
+        return context.across(f"experts_{way}", operation, size, context.tp * context.dp, span, DEEPEP)
+
+    def _routed(self, context: Context) -> list[Op]:
+        """The chosen experts: k·M rows through the weights of those that are touched, on the busiest device."""
+        k, (F, _) = self.chosen, self.sizes_on(context.spread)
+        M = self.tokens_of_all(context)
+        I = context.width if self.latent_size is None else self.latent_size  # noqa: E741
+        rows, matrices = k * M, self.touched(M, context.skew)
+        if context.ep > 1:
+            over = self.busiest(M, context.ep, context.skew, context.balanced)
+            rows, matrices = rows / context.ep * over, self.touched(M * over, context.skew) / context.ep
         each: dict[str, Any] = {
-            "rows": k * M,
-            "matrices": self.touched(M, context.skew),
+            "rows": rows,
+            "matrices": matrices,
             "bias": self.bias,
             "form": "grouped",
             "source": SHAZEER,
@@ -166,12 +237,12 @@ class MixtureOfExperts(Layer):
             context.gemm(f"expert_{name}", I, F, part=f"experts.{name}", feeds=i == 0, **each)
             for i, name in enumerate(self._inward)
         ]
-        activation = _activation("expert_activation", k * M, F, self.activation, len(self._inward), context, SHAZEER)
+        activation = _activation("expert_activation", rows, F, self.activation, len(self._inward), context, SHAZEER)
         ops.append(replace(activation, kind="fused", launches=0))
         return [*ops, context.gemm("expert_down", F, I, part="experts.down", **each)]
 
     def _shared(self, context: Context) -> list[Op]:
-        D, (_, S) = context.width, self.sizes_on(context.tp)
+        D, (_, S) = context.width, self.sizes_on(context.spread)
         ops = [
             context.gemm(f"shared_{name}", D, S, part=f"shared.{name}", feeds=i == 0, source=DAI)
             for i, name in enumerate(self._inward)

@@ -145,7 +145,7 @@ def _rate(amount: Number, time: Time) -> Ends:
 
 def _weight_bandwidth(plan: Deployment, work: Workload, times: _Times) -> Ends:
     """Bytes of weights that a token reads on one device, times tokens/s."""
-    parts = plan.model.weight_bytes(plan.precision, plan.tp)
+    parts = plan.model.weight_bytes(plan.precision, plan.tp, dp=plan.dp, ep=plan.ep)
     tied = plan.model.tied_embeddings
     read = sum(size for name, size in parts.items() if tied or name != "embedding")
     return _rate(read * work.batch, times.tpot)

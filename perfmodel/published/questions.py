@@ -58,6 +58,8 @@ KERNEL_METRICS = ("tflops", "latency_us", "busbw_gb_s", "algbw_gb_s")
 _USER_UNITS = ("tok/s/user", "tok/s/request")
 _PER_REQUEST = re.compile(r"per[ -](request|user|sequence|stream)", re.IGNORECASE)
 _EXPERT_PARALLEL = re.compile(r"\bD?EP ?\d+\b|expert parallel|attention data parallel", re.IGNORECASE)
+_BOTH = re.compile(r"\bDEP ?(\d+)\b")
+"""As TensorRT-LLM names attention data parallelism with as many parts of the experts, over all GPUs."""
 _AT_ONCE = re.compile(r"(\d+) requests(?: sent)? at once|num_prompts ?= ?(\d+)", re.IGNORECASE)
 _CHUNK = re.compile(r"chunk (\d{3,6})\b", re.IGNORECASE)
 
@@ -88,8 +90,8 @@ class Plans:
     def of(self, row: Row) -> Deployment:
         """The deployment of a row; Unscored where none can be made."""
         key = (
-            row.model, row.gpu, row.n_gpus, row.tp, row.pp, row.weight_dtype, row.act_dtype, row.kv_dtype,
-            row.engine, row.engine_version, row.note if speculates(row) else "",
+            row.model, row.gpu, row.n_gpus, row.tp, row.pp, row.dp, row.ep, _said(row), row.weight_dtype, row.act_dtype,
+            row.kv_dtype, row.engine, row.engine_version, row.note if speculates(row) else "",
         )  # fmt: skip
         if key not in self._made:
             try:
@@ -115,8 +117,6 @@ def question(row: Row, plans: Plans) -> Question:
     unit = row.unit or usual
     if unit not in units:
         raise Unscored(f'{row.metric} in "{unit}"; known: {", ".join(units)}')
-    if _EXPERT_PARALLEL.search(row.note):
-        raise Unscored("expert parallelism is not modelled yet")
     plan = plans.of(row)
     scale, replicas = units[unit], _replicas(row, plan)
     if figure.endswith("_rate") and figure != "user_rate":
@@ -142,25 +142,38 @@ def _plan(row: Row) -> Deployment:
     precision = precision_of(row, model, gpu)
     guessed = speculation_of(row, model, gpu, precision)
     single = Deployment(model, gpu, precision, engine, attention=engine.attention, speculation=guessed)
-    tp, pp = _split(row, by)
-    if complaint := split_error(model, gpu, tp, pp):
+    tp, pp, dp, ep = _split(row, by)
+    if complaint := split_error(model, gpu, tp, pp, dp, ep):
         raise Unscored(complaint)
-    plan = single.split(tp, pp)
+    plan = single.split(tp, pp, dp, ep)
     if row.n_gpus is None and memory(plan, Workload(1, 1, 1)).weights > gpu.memory:
         raise Unscored("the number of GPUs is not stated, and one does not hold the model")
     return plan
 
 
-def _split(row: Row, by: Served) -> tuple[int, int]:
-    """tp and pp. What is blank is the rest of the devices, by the way the engine spreads a model."""
-    count = row.n_gpus or (row.tp or 1) * (row.pp or 1)
+def _split(row: Row, by: Served) -> tuple[int, int, int, int]:
+    """tp, pp, dp and ep. What is blank is the rest of the devices, by the way the engine spreads a model."""
+    dp, ep = row.dp or 1, row.ep or 1
+    if said := _said(row):
+        whole = int(said[1:]) if said[1:] else row.n_gpus or 1
+        return 1, 1, whole, whole
+    count = row.n_gpus or (row.tp or 1) * (row.pp or 1) * dp
     if row.tp is None and row.pp is None:
-        return (1, count) if splits_layers(by) else (count, 1)
-    tp = row.tp or max(count // (row.pp or 1), 1)
-    pp = row.pp or max(count // tp, 1)
-    if count % (tp * pp):
-        raise Unscored("n_gpus is no multiple of tp × pp")
-    return tp, pp
+        return (1, count, 1, 1) if splits_layers(by) else (max(count // dp, 1), 1, dp, ep)
+    tp = row.tp or max(count // (row.pp or 1) // dp, 1)
+    pp = row.pp or max(count // tp // dp, 1)
+    if count % (tp * pp * dp):
+        raise Unscored("n_gpus is no multiple of tp × pp" + (" × dp" if dp > 1 else ""))
+    return tp, pp, dp, ep
+
+
+def _said(row: Row) -> str:
+    """What a note says of a split where the columns say nothing: "=4" of "DEP4"; Unscored where it is not enough."""
+    if row.dp is not None or row.ep is not None or not _EXPERT_PARALLEL.search(row.note):
+        return ""
+    if both := _BOTH.search(row.note):
+        return f"={both[1]}"
+    raise Unscored("the note tells of expert parallelism, the columns dp and ep do not say which")
 
 
 def _replicas(row: Row, plan: Deployment) -> int:

@@ -45,6 +45,8 @@ class Row:
     note: str
     quality: str
     source: str = ""
+    dp: int | None = None
+    ep: int | None = None
 
 
 _REQUIRED = (
@@ -52,7 +54,16 @@ _REQUIRED = (
     "prompt_tokens", "output_tokens", "batch_or_concurrency", "mode", "metric", "value",
 )  # fmt: skip
 # columns of whole numbers → the least of them; llama-bench generates from a prompt of 0
-_WHOLE = {"n_gpus": 1, "tp": 1, "pp": 1, "batch_or_concurrency": 1, "prompt_tokens": 0, "output_tokens": 0}
+_WHOLE = {
+    "n_gpus": 1,
+    "tp": 1,
+    "pp": 1,
+    "batch_or_concurrency": 1,
+    "prompt_tokens": 0,
+    "output_tokens": 0,
+    "dp": 1,
+    "ep": 1,
+}
 COLUMNS = tuple(name for name in Row.__slots__ if name != "line")
 _MOST = 10**12
 _LARGEST = 200_000_000  # bytes; a hundred times the file of 3,400 rows that this was written for

@@ -51,7 +51,7 @@ def _workers(load: Load | Disaggregated) -> dict[str, Any]:
     """What the workers do: those that prefill and decode, or those of both kinds."""
     if isinstance(load, Load):
         return {
-            "most_running": load.served.most_running,
+            "most_running": load.most_running,
             "preemptions": load.served.preempted,
             "utilisation": load.utilisations[0],
         }
@@ -88,7 +88,9 @@ def _traffic(answer: Serving) -> dict[str, Any]:
 
 def requests_table(answer: Serving) -> Table:
     """One row a request, in the order that they were drawn."""
-    drawn, served = answer.traffic.drawn(), answer.load.served
+    load = answer.load
+    drawn = load.part.drawn() if isinstance(load, Load) else load.traffic.drawn()
+    served = load.served
     return Table(
         {
             "prompt": [r.prompt for r in drawn],

@@ -66,14 +66,14 @@ class Disaggregated:
         """Requests a second that a prefill worker serves, in passes as full as they may be."""
         prompt = self.traffic.prompts.mean
         tokens = max(min(self.filling.rules.budget, self.together * prompt), 1.0)
-        return tokens / prompt / self.filling.steps.seconds(tokens, 0.0, 0.0)
+        return tokens / prompt / self.filling.seconds(tokens, 0.0, 0.0)
 
     @cached_property
     def decode_rate(self) -> float:
         """Requests a second that a full decode worker serves."""
         load, output = self.decoding, self.traffic.outputs.mean
-        batch = min(saturation(load).batch, float(load.range.most))
-        return batch / (output * load.steps.seconds(0.0, batch, middle(load)))
+        batch = min(saturation(load).batch, float(load.most))
+        return batch / (output * load.seconds(0.0, batch, middle(load)))
 
     @cached_property
     def workers(self) -> tuple[int, int]:
@@ -95,8 +95,8 @@ class Disaggregated:
         costs, rules = Constants(self.plan.gpu, self.plan.engine).costs, self.decoding.rules
         pools = Pools(
             *self.workers,
-            self.filling.steps.seconds,
-            self.decoding.steps.seconds,
+            self.filling.seconds,
+            self.decoding.seconds,
             self.filling.rules.budget,
             self.together,
             rules.sequences,
@@ -137,7 +137,7 @@ class Disaggregated:
     @property
     def tpot(self) -> Time:
         steps = self.decoding.steps
-        weights = steps.weights([(0.0, max(self.running, 1.0), middle(self.decoding), 1.0)])[0]
+        weights = steps.weights([(0.0, max(self.running / self.plan.dp, 1.0), middle(self.decoding), 1.0)])[0]
         return _like(steps.time(weights, 1.0), self.tpots.mean, wider(steps.decode_spread, STEP_SPREAD))
 
     @property
@@ -172,7 +172,7 @@ class Disaggregated:
         x, y = self.workers
         most, output = min(x * self.prefill_rate, y * self.decode_rate), self.traffic.outputs.mean
         full = saturation(self.decoding)
-        batch = min(full.batch, float(self.decoding.range.most))
+        batch = min(full.batch, float(self.decoding.most))
         binds = "prefill workers" if x * self.prefill_rate < y * self.decode_rate else "decode workers"
         return Saturation(batch * y, most, most * output, batch / (output * self.decode_rate), binds)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import exp, hypot, log
+from math import ceil, exp, hypot, log
 from typing import Any, NamedTuple
 
 from perfmodel.arithmetic import Number
@@ -13,7 +13,7 @@ from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.latency import Time
 from perfmodel.memory import most_sequences
-from perfmodel.serving.simulation import Rules, Served, served
+from perfmodel.serving.simulation import Pass, Rules, Served, served
 from perfmodel.serving.steps import Range, Steps
 from perfmodel.serving.traffic import Traffic
 from perfmodel.workload import Workload
@@ -67,6 +67,9 @@ def _percentile(ordered: Sequence[float], p: float) -> float:
 class Load:
     """`traffic` on `plan`: every request simulated, pass by pass.
 
+    Replicas are servers of their own, each with its part of the traffic; one is simulated. Ranks that share the data
+    pass together: each takes its part of the sequences and prompts, and a prompt is not cut between them.
+
     `changes` are what this server does otherwise than its engine by default, by the names of `Rules`; `kv_tokens` is
     what the cache holds and `grid` what passes take, where that is known already.
     """
@@ -89,7 +92,7 @@ class Load:
         engine, costs = self.plan.engine, Constants(self.plan.gpu, self.plan.engine).costs
         usual = Rules(
             engine.policy,
-            min(engine.token_budget, IN_FLIGHT),
+            min(engine.token_budget, IN_FLIGHT) * self.plan.dp,
             engine.sequences_limit,
             self.held,
             engine.reserves,
@@ -101,7 +104,7 @@ class Load:
     @cached_property
     def most(self) -> int:
         """Sequences that can run at once, as far as the traffic may bring them."""
-        traffic, mean = self.traffic, self.traffic.prompts.mean + self.traffic.outputs.mean + self.traffic.cached
+        traffic, mean = self.part, self.traffic.prompts.mean + self.traffic.outputs.mean + self.traffic.cached
         asked = traffic.concurrency or traffic.requests
         return max(int(min(asked, self.rules.sequences, 4 * self.held / mean + 1)), 1)
 
@@ -115,8 +118,8 @@ class Load:
             cached=float(t.cached),
             shortest=t.cached + shortest,
             longest=t.cached + t.prompts.high + t.outputs.high,
-            most=self.most,
-            budget=self.rules.budget,
+            most=ceil(self.most / self.plan.dp),
+            budget=ceil(self.rules.budget / self.plan.dp),
         )
 
     @cached_property
@@ -124,15 +127,35 @@ class Load:
         return self.grid or Steps.of(self.plan, self.range)
 
     @cached_property
+    def part(self) -> Traffic:
+        """The traffic of one replica."""
+        return self.traffic.shared(self.plan.replicas)
+
+    @cached_property
+    def seconds(self) -> Callable[[float, float, float], float]:
+        """What a pass of so many prompt tokens and decoding sequences takes, of all ranks together."""
+        seconds, dp, prompt = self.steps.seconds, self.plan.dp, self.range.prompt
+        if dp == 1:
+            return seconds
+        return lambda m, b, s: seconds(max(m / dp, min(m, prompt)), b / dp, s)
+
+    def of_rank(self, passes: Sequence[Pass]) -> list[tuple[float, ...]]:
+        """Passes as each rank sees them."""
+        dp, prompt = self.plan.dp, self.range.prompt
+        if dp == 1:
+            return list(passes)
+        return [(max(p.tokens / dp, min(p.tokens, prompt)), p.decodes / dp, *p[2:]) for p in passes]
+
+    @cached_property
     def served(self) -> Served:
-        return served(self.traffic.drawn(), self.steps.seconds, self.rules, self.traffic.at_once)
+        return served(self.part.drawn(), self.seconds, self.rules, self.part.at_once)
 
     # ── means, as times ──────────────────────────────────────────────────────────────────────────
 
     @cached_property
     def made_of(self) -> MadeOf:
         """What the means consist of, as weights of the cells of `steps`."""
-        return MadeOf.of(self.steps, self.served, self.traffic)
+        return MadeOf.of(self)
 
     @cached_property
     def ttft(self) -> Time:
@@ -166,7 +189,7 @@ class Load:
 
     @cached_property
     def tpots(self) -> Distribution:
-        s, requests = self.served, self.traffic.drawn()
+        s, requests = self.served, self.part.drawn()
         each = zip(s.first, s.ended, requests, strict=True)
         return Distribution.of([(ended - first) / (r.output - 1) for first, ended, r in each if r.output > 1])
 
@@ -181,9 +204,14 @@ class Load:
 
     @cached_property
     def running(self) -> float:
-        """Mean of sequences that run at once, over the passes."""
+        """Mean of sequences that run at once, over the passes, on all replicas."""
         passes = sum(p.repeat for p in self.served.passes)
-        return sum(p.running for p in self.served.passes) / passes if passes else 0.0
+        return self.plan.replicas * sum(p.running for p in self.served.passes) / passes if passes else 0.0
+
+    @property
+    def most_running(self) -> int:
+        """Most sequences that ran at once, on all replicas."""
+        return self.served.most_running * self.plan.replicas
 
     @property
     def utilisations(self) -> tuple[float, ...]:
@@ -197,12 +225,12 @@ class Load:
     @property
     def output_rate(self) -> float:
         """Output tokens per second, from the first request to the last token."""
-        return sum(r.output for r in self.traffic.drawn()) / self.served.seconds
+        return self.plan.replicas * sum(r.output for r in self.part.drawn()) / self.served.seconds
 
     @property
     def request_rate(self) -> float:
         """Requests per second."""
-        return self.traffic.requests / self.served.seconds
+        return self.plan.replicas * self.part.requests / self.served.seconds
 
 
 class MadeOf(NamedTuple):
@@ -221,11 +249,12 @@ class MadeOf(NamedTuple):
     count: Any
 
     @classmethod
-    def of(cls, steps: Steps, served: Served, traffic: Traffic) -> MadeOf:
-        n, several = traffic.requests, max(sum(1 for r in traffic.drawn() if r.output > 1), 1)
-        count, waiting, rates, running = steps.weights(served.passes)
-        after = steps.weights(served.after)[1]
-        return cls(waiting / n, after / n, rates / several, running / n, count)
+    def of(cls, load: Load) -> MadeOf:
+        drawn, steps = load.part.drawn(), load.steps
+        n, several = len(drawn), max(sum(1 for r in drawn if r.output > 1), 1)
+        repeat, waiting, rates, running = steps.weights(load.of_rank(load.served.passes))
+        after = steps.weights(load.of_rank(load.served.after))[1]
+        return cls(waiting / n, after / n, rates / several, running / n, repeat)
 
 
 IN_FLIGHT = 8192
@@ -238,8 +267,9 @@ def wider(spread: Number, factor: float) -> Number:
 
 
 def tokens_held(plan: Deployment, traffic: Traffic) -> float:
-    """Tokens that the KV cache holds beside weights, activations and the engine's own."""
+    """Tokens that the KV cache of a replica holds beside weights, activations and the engine's own."""
     budget = min(plan.engine.token_budget, IN_FLIGHT)
     plan = replace(plan, engine=replace(plan.engine, token_budget=budget))
     prompt, output = (max(round(lengths.mean), 1) for lengths in (traffic.prompts, traffic.outputs))
-    return float(most_sequences(plan, Workload(prompt + traffic.cached, output)) * (prompt + output + traffic.cached))
+    held = most_sequences(plan, Workload(prompt + traffic.cached, output)) // plan.replicas
+    return float(held * (prompt + output + traffic.cached))

@@ -143,6 +143,10 @@ def serve(
         return Serving(one, load_of(one, sent, policy))
     if policy is not None:
         raise RequestError("--policy is for workers that prefill and decode; these do one of both.")
+    if one.plan.replicas > 1:
+        raise RequestError(
+            "--replicas is for deployments that do both; pools have --prefill-workers, --decode-workers."
+        )
     load_of(one, sent, None)  # raises where it does not fit
     sizes = [("--prefill-workers", prefill_workers, 1024), ("--decode-workers", decode_workers, 1024)]
     sizes += [("--prefill-tp", prefill_tp, 1024), ("--prefill-batch", prefill_batch, 10**5)]

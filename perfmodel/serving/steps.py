@@ -59,7 +59,8 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps:
-    """Seconds of passes that hold `tokens` prompt tokens beside `decodes` decoding sequences of mean `context`.
+    """Seconds of passes that hold `tokens` prompt tokens beside `decodes` decoding sequences of mean `context`, on each
+    of the ranks that share the data (Deployment.dp).
 
     Of a prompt that is longer than the budget a pass takes a part, in the mean after half of the rest. Times are
     arrays over tokens × decodes × contexts; tokens 0 stands for passes without prompts, and decodes 0 for prompts
@@ -86,9 +87,10 @@ class Steps:
         group = Group(sequences, m / sequences, over.cached + max(over.prompt - over.budget, 0.0) / 2)
         alone = _pass(c, plan, Batch((group,)), "prefill", c.costs.prompt_s)
         mixed = _pass(c, plan, Batch((group, Group(b, 1, s, decodes=True))), "prefill", c.costs.prompt_s)
-        step = decode_time(plan, Workload(over.prompt, 2, b[0]), s, c)
+        every = b[0] * plan.dp * plan.replicas
+        step = decode_time(plan, Workload(over.prompt, 2, every), s, c)
         if plan.speculation is not None:  # beside prompts too, a token takes what guessing leaves of a step
-            plain = decode_time(replace(plan, speculation=None), Workload(over.prompt, 2, b[0]), s, c)
+            plain = decode_time(replace(plan, speculation=None), Workload(over.prompt, 2, every), s, c)
             mixed = mixed.plus(step).plus(plain.times(-1))
         times = {}
         for name in SECONDS:

@@ -45,11 +45,13 @@ def saturation(load: Load) -> Saturation:
     held = load.held / (length if rules.reserves else length - t.outputs.mean / 2)
     limit = float(min(rules.sequences, rules.budget) if rules.policy == "mixed" else rules.sequences)
     batch = max(min(held, limit), 1.0)
-    steps = Steps.of(load.plan, load.range._replace(most=batch))
-    each = t.outputs.mean * steps.seconds(0.0, batch, middle(load)) / batch + prefill_s(load, steps, batch)
-    return Saturation(
-        batch, 1 / each, t.outputs.mean / each, each * batch / t.outputs.mean, "memory" if held < limit else "limit"
-    )
+    dp, replicas = load.plan.dp, load.plan.replicas
+    steps = Steps.of(load.plan, load.range._replace(most=batch / dp))
+    step = steps.seconds(0.0, batch / dp, middle(load))
+    each = t.outputs.mean * step / batch + prefill_s(load, steps, batch / dp) / dp
+    rate = replicas / each
+    binds = "memory" if held < limit else "limit"
+    return Saturation(replicas * batch, rate, t.outputs.mean * rate, each * batch / t.outputs.mean, binds)
 
 
 def middle(load: Load) -> float:
@@ -59,10 +61,10 @@ def middle(load: Load) -> float:
 
 
 def prefill_s(load: Load, steps: Steps, decodes: float, tokens: float | None = None) -> float:
-    """Seconds that one prompt adds to the engine's work beside `decodes` sequences, in passes of `tokens` prompt tokens
-    (as full as the budget lets them be)."""
+    """Seconds that one prompt adds to a rank's work beside `decodes` sequences, in passes of `tokens` prompt tokens (as
+    full as the budget lets them be)."""
     rules, prompt = load.rules, load.traffic.prompts.mean
-    room = max(rules.budget - (decodes if rules.policy == "mixed" else 0), 1)
+    room = max(rules.budget / load.plan.dp - (decodes if rules.policy == "mixed" else 0), 1)
     tokens = min(room, prompt * max(decodes, 1)) if tokens is None else tokens
     if rules.policy == "mixed":
         whole = steps.seconds(tokens, decodes, middle(load)) - steps.seconds(0.0, decodes, middle(load))
@@ -91,14 +93,15 @@ def open_loop(load: Load) -> OpenLoop | None:
     Little's law (1961) b = λ·T·tpot sequences decode, which is solved for b by repetition. A prompt waits for the pass
     that is under way, and for the prompts before it, as in a queue of one server (waiting_s).
     """
-    rate, t = load.traffic.rate, load.traffic
+    t, groups = load.traffic, load.plan.dp * load.plan.replicas
     full = saturation(load)
-    if rate is None or rate >= full.requests_per_s:
+    if t.rate is None or t.rate >= full.requests_per_s:
         return None
-    steps = Steps.of(load.plan, load.range._replace(most=max(full.batch, 1.0)))
+    rate, most = t.rate / groups, max(full.batch / groups, 1.0)
+    steps = Steps.of(load.plan, load.range._replace(most=most))
     running = 1.0
     for _ in range(200):
-        batch = min(max(running, 1.0), full.batch)
+        batch = min(max(running, 1.0), most)
         alone = prefill_s(load, steps, batch, t.prompts.mean)
         step = steps.seconds(0.0, batch, middle(load))
         tpot = step / max(1 - rate * alone, 1e-3)
@@ -107,7 +110,7 @@ def open_loop(load: Load) -> OpenLoop | None:
     under_way = min(running, 1.0) * step / 2
     waits = waiting_s(rate, alone, squares) + under_way
     way = load.rules.request_s + load.rules.lag * step
-    return OpenLoop(running, rate * alone, way + waits + alone + step, tpot)
+    return OpenLoop(groups * running, rate * alone, way + waits + alone + step, tpot)
 
 
 def waiting_s(rate: float, service_s: float, squares: float) -> float:

@@ -60,9 +60,17 @@ class Traffic:
         """Clients of a closed loop; None where requests come by themselves."""
         return self.concurrency if self.arrival == "closed" else None
 
-    def at_rate(self, rate: float) -> Traffic:
-        """The same requests, Poisson arrivals at another rate."""
-        return replace(self, arrival="open", rate=rate, concurrency=None)
+    def shared(self, servers: int) -> Traffic:
+        """One of `servers` equal parts of it: each of so many servers takes every so many-th request."""
+        if servers == 1:
+            return self
+        return replace(
+            self,
+            concurrency=None if self.concurrency is None else -(-self.concurrency // servers),
+            rate=None if self.rate is None else self.rate / servers,
+            requests=-(-self.requests // servers),
+            times=self.times[::servers],
+        )
 
 
 def traffic(
