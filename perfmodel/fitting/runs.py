@@ -62,6 +62,8 @@ def groups_of(rows: Iterable[Row]) -> tuple[list[Group], Counter[str]]:
                 raise Unscored("not a time")
             if memory(asked.plan, Workload(1, 1, 1)).weights > asked.plan.gpu.memory:
                 raise Unscored("the weights do not fit on the stated devices")
+            if asked.mode in LOADED and not Loaded(asked.plan, (asked,)).held:
+                raise Unscored("nothing is held")
         except (Unscored, PerfModelError) as reason:
             left_out[str(reason)] += 1
             continue

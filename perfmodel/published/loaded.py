@@ -12,6 +12,7 @@ import numpy as np
 
 from perfmodel.deployment import Deployment
 from perfmodel.latency import SECONDS, Time
+from perfmodel.published.names import Unscored
 from perfmodel.published.questions import Question
 from perfmodel.serving.lengths import Lengths
 from perfmodel.serving.load import Load, tokens_held
@@ -77,7 +78,10 @@ class Loaded:
     def held(self) -> dict[tuple[int, int], float]:
         """Tokens that the cache holds, by the means of prompts and outputs."""
         means = {_means(traffic): traffic for traffic in self.traffics}
-        return {key: tokens_held(self.plan, traffic) for key, traffic in means.items()}
+        found = {key: tokens_held(self.plan, traffic) for key, traffic in means.items()}
+        if not all(found.values()):
+            raise Unscored("weights and one request do not fit on the stated devices, by our count")
+        return found
 
     @cached_property
     def keys(self) -> tuple[_Key, ...]:

@@ -74,8 +74,10 @@ def answered(asked: list[Question]) -> list[Prediction]:
         else:
             times = Static(first.plan, work)
         ends = {name: FIGURES[name](first.plan, work, times) for name in {q.figure for q in asked}}
-    except PerfModelError as error:
-        return [Prediction(q.row, reason=str(error)) for q in asked]
+    except (Unscored, PerfModelError) as error:
+        if len(asked) > 1:  # what one question cannot have, another may
+            return [answer for q in asked for answer in answered([q])]
+        return [Prediction(first.row, reason=str(error))]
     wide = {name: [np.broadcast_to(end, work.prompt.shape) for end in three] for name, three in ends.items()}
     return [_answer(q, *(float(end[i]) * q.scale for end in wide[q.figure])) for i, q in enumerate(asked)]
 
