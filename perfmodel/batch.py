@@ -14,14 +14,18 @@ from perfmodel.arithmetic import Number, maximum, minimum, triangle
 class Group(NamedTuple):
     """`sequences` alike: each brings `tokens` new ones after `context` already cached.
 
-    `decodes` marks a step that generates, or verifies what was guessed: some layers have another form for it
-    (absorbed MLA).
+        `decodes` marks a step that generates, or verifies what was guessed: some layers have another form for it
+    (absorbed MLA). `kept` is how many tokens of the context a cache policy leaves in layers with ordinary attention
+    (None: all), `spared` how many cached tokens a sequence need not read because others of the pass read them too
+    (None: none).
     """
 
     sequences: Number
     tokens: Number
     context: Number = 0
     decodes: bool = False
+    kept: Number | None = None
+    spared: Number | None = None
 
 
 class View(NamedTuple):
@@ -125,11 +129,23 @@ class Batch:
 
     def cached(self, view: View = WHOLE) -> Number:
         """C, tokens of earlier passes whose keys and values are read."""
-        if view.window is not None:
-            return _total(g.sequences * minimum(g.context, maximum(view.window - 1, 0)) for g in self.groups)
-        if view.chunk is not None:
-            return _total(g.sequences * (g.context - g.context // view.chunk * view.chunk) for g in self.groups)
-        return _total(g.sequences * g.context for g in self.groups)
+        return _total(g.sequences * _read(g, view) for g in self.groups)
+
+    def recent(self, last: int, view: View = WHOLE) -> Number:
+        """Of the cached tokens that are read, those among the `last` ones of their sequence."""
+        return _total(g.sequences * minimum(_read(g, view), last) for g in self.groups)
+
+    def thinned(self) -> Batch:
+        """This for layers that a cache policy holds for: contexts are what it kept of them."""
+        if all(g.kept is None for g in self.groups):
+            return self
+        kept = (g if g.kept is None else g._replace(context=g.kept, kept=None) for g in self.groups)
+        return Batch(tuple(kept), self.logits, self.causal)
+
+    @property
+    def spares(self) -> bool:
+        """Whether sequences read what they share once for all of them."""
+        return any(g.spared is not None for g in self.groups)
 
     def pooled_pairs(self, rate: int, keep: int | None = None) -> Number:
         """Pairs with entries that each stand for `rate` tokens: position i sees ⌊i/rate⌋, at most `keep` of them."""
@@ -169,6 +185,15 @@ class Batch:
 def _total(parts: Iterable[Number]) -> Number:
     # sum() would begin with the int 0, which a `Traced` number would show
     return reduce(add, parts)
+
+
+def _read(g: Group, view: View) -> Number:
+    """Cached tokens that each sequence of a group reads."""
+    if view.window is not None:
+        return minimum(g.context, maximum(view.window - 1, 0))
+    if view.chunk is not None:
+        return g.context - g.context // view.chunk * view.chunk
+    return g.context if g.spared is None else g.context - g.spared
 
 
 def _entries(n: Number, rate: int, keep: int | None) -> Number:

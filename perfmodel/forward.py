@@ -21,10 +21,22 @@ def forward(plan: Deployment, batch: Batch) -> list[Op]:
 
 def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
     """The ops of one pass, stage by stage."""
-    context = Context(
-        plan.model.hidden_size, batch, plan.precision, plan.tp, plan.attention, plan.cache, plan.routing_skew
-    )
+    context = context_of(plan, batch)
     return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
+
+
+def context_of(plan: Deployment, batch: Batch) -> Context:
+    """What layers are told of a pass."""
+    return Context(
+        plan.model.hidden_size,
+        batch,
+        plan.precision,
+        plan.tp,
+        plan.attention,
+        plan.cache,
+        plan.routing_skew,
+        plan.cache_policy,
+    )
 
 
 def _stage(plan: Deployment, context: Context, blocks: tuple[Block, ...], ends: str) -> list[Op]:

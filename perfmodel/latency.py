@@ -17,6 +17,7 @@ from perfmodel.batching import (
     prefill_passes,
     whole_prefill,
 )
+from perfmodel.block import Block
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.drafting import Round, draft_prefill, draft_rounds, host_s
@@ -24,6 +25,7 @@ from perfmodel.expected import expected_waits, launches
 from perfmodel.forward import stage_passes
 from perfmodel.interval import spread
 from perfmodel.kernels import Waits
+from perfmodel.offload import REACHED
 from perfmodel.op import Op
 from perfmodel.roofline import bound_s
 from perfmodel.workload import Workload
@@ -123,7 +125,35 @@ def prefill_time(plan: Deployment, work: Workload) -> Time:
     """Seconds until every prompt of the batch has its first token; a draft passes them too, after the target."""
     c = Constants(plan.gpu, plan.engine)
     time = pipelined(c, plan, prefill_passes(plan, work), "prefill", c.costs.prompt_s)
+    if plan.offload.prefix and work.shares:
+        found = minimum(work.prefix, work.prompt - 1) // plan.engine.block * plan.engine.block
+        time = time.plus(replace(loading_time(plan, found), spread=time.spread))
     return time if plan.speculation is None else _then(time, _rounds_time(c, draft_prefill(plan, work)))
+
+
+def loading_time(plan: Deployment, tokens: Number, place: str = "") -> Time:
+    """Seconds to bring the cache of `tokens` of one sequence back to the devices, each stage its own part at once."""
+    rate = plan.offload.bytes_per_s(plan.gpu, place or plan.offload.prefix or plan.offload.to)
+    sizes = [plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) for blocks, _ in plan.stages()]
+    seconds = reduce(maximum, sizes) / rate
+    return Time(seconds, seconds / REACHED, 0, 0, seconds / REACHED, 0)
+
+
+def fed(plan: Deployment, time: Time, ops: list[Op], blocks: tuple[Block, ...]) -> Time:
+    """The time of a stage that waits for what is offloaded of it.
+
+        max(computing, bytes/link): the next layer is sent while one computes (Sheng et al. 2023, FlexGen, §4.3)
+
+    Weights are sent whole in every pass, all experts too: they are under way before it is known who is chosen.
+    """
+    if not plan.offload.streams:
+        return time
+    weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, "none")["layers"]
+    read, written = (added([getattr(op, n) * op.repeat for op in ops]) for n in ("kv_read_bytes", "kv_write_bytes"))
+    seconds = plan.offload.pass_bytes(weights, read, written) / plan.offload.bytes_per_s(plan.gpu, plan.offload.to)
+    waiting = maximum(seconds / REACHED - time.expected, 0)
+    expected = time.expected + waiting
+    return replace(time, bound=maximum(time.bound, seconds), expected=expected, link=time.link + waiting)
 
 
 def decode_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
@@ -185,8 +215,7 @@ def mean_decode_time(plan: Deployment, work: Workload) -> Time:
     power. Where a term changes slope on the way (a window fills; without a cache, every product passes the roofline's
     ridge) the way is cut into panels, which leaves less than 10⁻³.
     """
-    windowed = any(mixer.edges for block in plan.model.blocks for mixer in block.mixers)
-    panels = 1 if plan.cache and not windowed else 8
+    panels = 1 if plan.cache and not plan.edges else 8
     n = maximum(work.decode_steps, 1)
     middle, wide = work.prompt + (n - 1) / 2, sqrt(n * n - 1)
     places = [((i + x) / panels, w / panels) for i in range(panels) for x, w in zip(_NODES, _WEIGHTS, strict=True)]
@@ -204,7 +233,10 @@ def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt
     """
     costs = c.costs
     parts = zip(stage_passes(plan, passes.batch), plan.stages(), strict=True)
-    stages = [stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner)) for ops, (blocks, _) in parts]
+    stages = [
+        fed(plan, stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner)), ops, blocks)
+        for ops, (blocks, _) in parts
+    ]
     through, slowest = stages[0], stages[0]
     for stage in stages[1:]:
         through = through.plus(stage)

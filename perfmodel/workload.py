@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfmodel.arithmetic import Number, ceil, minimum
 from perfmodel.errors import RequestError
@@ -27,6 +27,25 @@ class Workload:
     batch: Number = BATCH
     denoising_steps: Number | None = None
     block_length: Number = BLOCK_LENGTH
+    prefix: Number = 0
+    prefix_hit: float = 1.0
+    samples: int = 1
+    beams: int = 1
+
+    @property
+    def width(self) -> int:
+        """Sequences that each prompt becomes."""
+        return self.samples * self.beams
+
+    @property
+    def sequences(self) -> Number:
+        """Sequences that decode at once."""
+        return self.batch if self.width == 1 else self.batch * self.width
+
+    @property
+    def shares(self) -> bool:
+        """Whether sequences have cached tokens in common."""
+        return self.width > 1 or (self.prefix_hit > 0 and not (isinstance(self.prefix, int) and self.prefix == 0))
 
     @property
     def length(self) -> Number:
@@ -41,7 +60,7 @@ class Workload:
     @property
     def output_tokens(self) -> Number:
         """Tokens that all sequences together receive."""
-        return self.batch * self.output
+        return (self.batch if self.samples == 1 else self.batch * self.samples) * self.output
 
     @property
     def steps(self) -> Number:
@@ -60,8 +79,8 @@ class Workload:
 
     def largest(self) -> Workload:
         """The workload whose every size is the largest of its axis."""
-        sizes = (self.prompt, self.output, self.batch, self.denoising_steps, self.block_length)
-        return Workload(*(_largest(size) for size in sizes))
+        names = ("prompt", "output", "batch", "denoising_steps", "block_length", "prefix")
+        return replace(self, **{name: _largest(getattr(self, name)) for name in names})
 
 
 def _largest(size: Number) -> Number:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 from perfmodel.answer import Estimate
+from perfmodel.cache_memory import paged_tokens
 from perfmodel.deployment import Deployment
 from perfmodel.explain.lettered import lettered, lettered_model
 from perfmodel.explain.text import line
-from perfmodel.memory import memory, paged_tokens
+from perfmodel.memory import memory
 from perfmodel.model import Model
 from perfmodel.traced import Traced, value_of
 from perfmodel.units import show_bytes, show_count
