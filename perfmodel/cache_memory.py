@@ -19,14 +19,19 @@ def cache_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...]) -> 
     """(bytes set aside, of these bytes filled): blocks of a sequence are whole (Kwon et al. 2023, §4.1)."""
     if not plan.cache:
         return 0, 0
-    more = cached_length(plan, work) - work.length
+    more = verified_ahead(plan)
     kept = _held(plan, work, blocks, lambda n: paged_tokens(plan, n + more))
     return kept, _held(plan, work, blocks, lambda n: n)
 
 
 def cached_length(plan: Deployment, work: Workload) -> Number:
     """Tokens of a sequence that the cache must hold: with speculation, those being verified too."""
-    return work.length if plan.speculation is None else work.length + plan.speculation.verified - 1
+    return work.length + verified_ahead(plan)
+
+
+def verified_ahead(plan: Deployment) -> Number:
+    """Tokens in the cache beyond those that a sequence has: guesses of a pass that verifies them."""
+    return 0 if plan.speculation is None else plan.speculation.verified - 1
 
 
 def paged_tokens(plan: Deployment, tokens: Number) -> Number:

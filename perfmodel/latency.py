@@ -182,8 +182,8 @@ def step_time(plan: Deployment, work: Workload, context: Number, constants: Cons
 def draft_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
     """Seconds that guessing takes of a step, for all sequences at once; each of its passes is one of the engine."""
     c = constants or Constants(plan.gpu, plan.engine)
-    time = _rounds_time(c, draft_rounds(plan, work.batch, context))
-    host = host_s(plan, work.batch)
+    time = _rounds_time(c, draft_rounds(plan, work.sequences, context))
+    host = host_s(plan, work.sequences)
     return replace(time, expected=time.expected + host, overhead=time.overhead + host)
 
 
