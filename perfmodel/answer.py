@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from perfmodel.arithmetic import Number
 from perfmodel.assumptions import assumptions, skew_checked, warnings
 from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
+from perfmodel.cache import CachePolicy, cache_policy
 from perfmodel.catalog import load_gpu, load_model
-from perfmodel.deployment import ATTENTIONS, Deployment, lora_for, precision_for
+from perfmodel.deployment import Deployment, lora_for, precision_for
 from perfmodel.drafts import Rates, speculation_for
-from perfmodel.engine import FLAVOURS
-from perfmodel.engine import engine as engine_named
 from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
@@ -22,14 +21,15 @@ from perfmodel.gpu import GPU
 from perfmodel.images import with_images
 from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
 from perfmodel.layers.sampling import sampling_of
+from perfmodel.levers import attention_on, checked, engine_on, limited, sharing
 from perfmodel.lora import Lora
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
+from perfmodel.offload import offload
 from perfmodel.op import Op, Totals, totals
 from perfmodel.placement import placed, too_big
 from perfmodel.remedies import ways_out
 from perfmodel.scaling import pruned
-from perfmodel.spec import nearest
 from perfmodel.speedup import Gain, drafted_bytes, gain
 from perfmodel.workload import BATCH, BLOCK_LENGTH, OUTPUT, PROMPT, Workload, whole_number
 
@@ -245,6 +245,20 @@ def estimate(
     image_size: str | None = None,
     image_tokens: int | None = None,
     server: bool = False,
+    kv_policy: str | CachePolicy | None = None,
+    kv_block: int | None = None,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+    offload_weights: float = 0.0,
+    offload_kv: float = 0.0,
+    offload_to: str = "host",
+    offload_bandwidth: str | None = None,
+    prefix: int = 0,
+    prefix_hit: float = 1.0,
+    prefix_from: str | None = None,
+    shared_prefix_attention: bool = False,
+    samples: int = 1,
+    beams: int = 1,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
@@ -260,8 +274,10 @@ def estimate(
     ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
     pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the sampler beyond softmax and
     draw, like "top-p,penalties". `images` stand in each prompt besides `prompt` tokens of text, of `image_size` pixels
-    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host
-    (perfmodel.frontend). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
+    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host (perfmodel.frontend).
+    `kv_policy` is a budget of cached tokens (perfmodel.cache); `kv_block`, `max_num_seqs`, `max_num_batched_tokens` are
+    limits of the engine; `offload_…` shares kept on the host (perfmodel.offload); `prefix` to `beams` what sequences
+    share (perfmodel.workload). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
     DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
@@ -275,20 +291,24 @@ def estimate(
         draft_tokens, draft_tree, acceptance, accepted_length, draft_tp, draft_weights,
     )  # fmt: skip
     work = with_images(model, work, images, image_size, image_tokens)
+    work = sharing(work, prefix, prefix_hit, samples, beams)
     single = Deployment(
         model,
         gpu,
         precision,
-        _engine(engine, gpu, memory_share),
-        attention=_attention(attention),
+        limited(engine_on(gpu, engine, memory_share), gpu, kv_block, max_num_seqs, max_num_batched_tokens),
+        attention=attention_on(gpu, attention),
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
         lora=lora_for(model, lora),
         sampling=sampling_of(sampling),
         server=bool(server),
+        cache_policy=cache_policy(kv_policy),
+        shared_prefix_attention=shared_prefix_attention,
+        offload=offload(offload_weights, offload_kv, offload_to, offload_bandwidth, prefix_from, gpu),
     )
-    plan, chosen = placed(single, work, gpu_count, tp, pp)
+    plan, chosen = placed(checked(single, work), work, gpu_count, tp, pp)
     held = memory(plan, work)
     if must_fit and held.fits is False:
         raise DoesNotFitError(too_big(plan, held), ways_out(plan, work))
@@ -298,7 +318,7 @@ def estimate(
         held,
         latency(plan, work),
         _price(gpu, price),
-        tuple(assumptions(plan, work, chosen, price)),
+        tuple(assumptions(plan, work, chosen, price, held.offloaded)),
         tuple(warnings(plan, work)),
     )
 
@@ -320,26 +340,6 @@ def _workload(model: Model, prompt: Any, output: Any, batch: Any, steps: Any, bl
         None if steps is None else whole_number(steps, "--denoising-steps"),
         BLOCK_LENGTH if block is None else whole_number(block, "--block-length"),
     )
-
-
-def _engine(name: str, gpu: GPU, share: float | None) -> Any:
-    """The engine as it runs on `gpu`; "vllm@0.7.3" is that version of it."""
-    plain, _, version = name.partition("@")
-    if "@" in name and not version[:1].isdigit():
-        raise RequestError(f'--engine {name}: a version is a number, as in "{plain}@0.7.3".')
-    found = engine_named(plain, version, FLAVOURS.get(gpu.vendor, ""))
-    if share is None:
-        return found
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
-        raise RequestError(f"--memory-share must be above 0 and at most 1, like 0.9; got {share!r}.")
-    return replace(found, memory_share=share)
-
-
-def _attention(name: str) -> str:
-    if name not in ATTENTIONS:
-        guess = nearest(str(name), ATTENTIONS) or "flash"
-        raise RequestError(f'--attention must be flash or naive; got "{name}" (did you mean {guess}?).')
-    return name
 
 
 def _price(gpu: GPU, price: float | None) -> float | None:

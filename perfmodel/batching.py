@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from perfmodel.arithmetic import Number, ceil, maximum, minimum
@@ -24,7 +25,21 @@ def whole_prefill(plan: Deployment, work: Workload) -> Batch:
     """
     if plan.model.bidirectional:
         return Batch.denoise(work.batch, work.length)
-    return Batch.prefill(work.batch, work.prompt)
+    if not work.shares:
+        return Batch.prefill(work.batch, work.prompt)
+    return Batch(tuple(Group(work.batch * n, new, found) for n, new, found in prompts_by_prefix(plan, work)))
+
+
+def prompts_by_prefix(plan: Deployment, work: Workload) -> tuple[tuple[Number, Number, Number], ...]:
+    """(share of the prompts, tokens of each to compute, tokens of each found in the cache).
+
+    Whole blocks of the prefix are found, and at least a prompt's last token is computed, for its logits (vLLM:
+    find_longest_cache_hit of at most prompt − 1 tokens).
+    """
+    block, h = plan.engine.block, work.prefix_hit
+    found = minimum(work.prefix, work.prompt - 1) // block * block
+    kinds = ((h, work.prompt - found, found), (1 - h, work.prompt, 0))
+    return tuple(kind for kind in kinds if kind[0] > 0)
 
 
 def first_step(plan: Deployment, work: Workload) -> Batch:
@@ -34,11 +49,31 @@ def first_step(plan: Deployment, work: Workload) -> Batch:
     """
     if plan.model.bidirectional:
         return block_pass(plan, work)
+    return decode_pass(plan, work, work.sequences, work.prompt)
+
+
+def decode_pass(plan: Deployment, work: Workload, sequences: Number, context: Number) -> Batch:
+    """One step of so many sequences, each with `context` tokens before it; all of them again without a cache."""
+    prompts = sequences / work.width if work.width > 1 else None
+    if not plan.cache:
+        return Batch((Group(sequences, context + 1, prompts=prompts),))
+    step = Batch.decode(sequences, context)
     if plan.speculation is not None:
-        return Batch.verify(work.batch, plan.speculation.verified, work.prompt)
-    if plan.cache:
-        return Batch.decode(work.batch, work.prompt)
-    return Batch.prefill(work.batch, work.prompt + 1)
+        step = Batch.verify(sequences, plan.speculation.verified, context)
+    kept = plan.cache_policy.kept(work.prompt, context) if plan.cache_policy else None
+    spared = spared_tokens(plan, work, sequences) if plan.shared_prefix_attention and work.shares else None
+    return replace(step, groups=(step.groups[0]._replace(kept=kept, spared=spared, prompts=prompts),))
+
+
+def spared_tokens(plan: Deployment, work: Workload, sequences: Number) -> Number:
+    """Cached tokens that a sequence, on average, need not read because others of the pass read them too.
+
+    prompt·(n − 1)/n of n sequences of one prompt, and found·(h·p − 1)/(p·n) of p prompts that share a prefix
+    """
+    n = work.width
+    prompts = sequences / n
+    found = minimum(work.prefix, work.prompt - 1) // plan.engine.block * plan.engine.block
+    return work.prompt * (n - 1) / n + found * maximum(work.prefix_hit * prompts - 1, 0) / (prompts * n)
 
 
 def block_pass(plan: Deployment, work: Workload) -> Batch:
@@ -66,6 +101,8 @@ def prefill_passes(plan: Deployment, work: Workload) -> Passes:
     S·(k − 1)/2k cached tokens on average; attention's pairs are linear in that, so the average chunk costs what
     the chunks cost on average. A pipeline is fed at least one pass a stage where there are enough prompts.
     """
+    if work.shares:
+        return _shared_prefill(plan, work)
     chunks = ceil(work.prompt / plan.engine.token_budget) if plan.cache else 1
     total = work.batch * work.prompt
     count = maximum(ceil(total / plan.engine.token_budget) if plan.cache else 1, minimum(work.batch, plan.pp))
@@ -74,15 +111,23 @@ def prefill_passes(plan: Deployment, work: Workload) -> Passes:
     return Passes(count, Batch((group,), logits=work.batch / count))
 
 
+def _shared_prefill(plan: Deployment, work: Workload) -> Passes:
+    """The same where prompts find a prefix in the cache: what each still computes comes after it."""
+    budget = plan.engine.token_budget
+    kinds = prompts_by_prefix(plan, work)
+    total = work.batch * sum(n * new for n, new, _ in kinds)
+    count = maximum(ceil(total / budget) if plan.cache else 1, minimum(work.batch, plan.pp))
+    groups = []
+    for n, new, found in kinds:
+        chunks = ceil(new / budget) if plan.cache else 1
+        groups.append(Group(work.batch * n * chunks / count, new / chunks, found + new / chunks * (chunks - 1) / 2))
+    return Passes(count, Batch(tuple(groups), logits=work.batch / count))
+
+
 def decode_passes(plan: Deployment, work: Workload, context: Number) -> Passes:
     """One step of all sequences at `context` tokens: a pass a stage, so that every stage has work.
 
     Without a cache the pass is a prefill of the whole sequence so far.
     """
-    count = minimum(work.batch, plan.pp)
-    sequences = work.batch / count
-    if plan.speculation is not None:
-        return Passes(count, Batch.verify(sequences, plan.speculation.verified, context))
-    if plan.cache:
-        return Passes(count, Batch.decode(sequences, context))
-    return Passes(count, Batch.prefill(sequences, context + 1))
+    count = minimum(work.sequences, plan.pp)
+    return Passes(count, decode_pass(plan, work, work.sequences / count, context))

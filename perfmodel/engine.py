@@ -30,6 +30,8 @@ class Engine:
     memory_share    part of device memory it may use (vLLM's gpu_memory_utilization)
     block           tokens of a KV-cache block; a sequence's last block is filled in part
     token_budget    most new tokens in one pass; longer prefills are cut into chunks
+    sequences_limit most sequences in one pass (max_num_seqs); 0 where none is known
+    small_limit     the same on devices with less than 70 GiB and on A100, where it is another
     framework_bytes CUDA context, kernels, allocator slack
     comm_bytes      collective buffers, where there is more than one device
     graph_bytes     captured CUDA graphs; taken from the memory outside the share while they fit there
@@ -38,6 +40,7 @@ class Engine:
     accepting       what a step of speculation costs beyond its passes, as a share of them: masks, comparing, sampling,
                     moving the cache
     half_sums       whether 16-bit products are summed in 16 bits, which GeForce devices do at twice the rate
+    asked           which of these defaults are the user's own
     overheads       time beyond the kernels, as far as no runs of whole models tell it (perfmodel.calibration)
     source          where the defaults come from
     """
@@ -52,6 +55,8 @@ class Engine:
     memory_share: float = 0.9
     block: int = 16
     token_budget: int = 8192
+    sequences_limit: int = 0
+    small_limit: int = 0
     framework_bytes: int = GIB // 2
     comm_bytes: int = GIB // 2
     graph_bytes: int = GIB
@@ -59,6 +64,7 @@ class Engine:
     attention: str = "flash"
     accepting: float = SERVED
     half_sums: bool = False
+    asked: tuple[str, ...] = field(default=(), compare=False)
     overheads: Overheads = field(default=Overheads())
 
     @property
@@ -78,13 +84,17 @@ _ROWS = (
         "vllm",
         title="vLLM V1",
         since=(0, 8),
-        source="vLLM V1 defaults: gpu_memory_utilization 0.9, block_size 16, max_num_batched_tokens 8192; "
+        sequences_limit=1024,
+        small_limit=256,
+        source="vLLM V1 defaults: gpu_memory_utilization 0.9, block_size 16, max_num_batched_tokens 8192, max_num_seqs "
+        "1024 from 70 GiB on and 256 below (arg_utils.py, _set_default_args_v1); "
         "context and graph sizes as its start-up log reports them",
     ),
     Engine(
         "vllm",
         title="vLLM V0",
         since=(0, 3),
+        sequences_limit=256,
         overheads=Overheads(layer_s=80e-6, pass_s=540e-6, prompt_s=27e-3),
         source="vLLM V0 defaults: gpu_memory_utilization 0.9, block_size 16, no chunked prefill",
     ),
@@ -95,6 +105,7 @@ _ROWS = (
         since=(0, 1),
         graph_bytes=0,
         token_budget=2560,
+        sequences_limit=256,
         overheads=Overheads(host_layer_s=400e-6),
         source="vLLM 0.1 and 0.2: eager launches, max_num_batched_tokens 2560",
     ),
@@ -102,6 +113,8 @@ _ROWS = (
         "vllm",
         title="vLLM on ROCm",
         flavour="rocm",
+        sequences_limit=1024,
+        small_limit=256,
         source="vLLM defaults, as AMD's container runs it",
     ),
     Engine(
@@ -118,8 +131,9 @@ _ROWS = (
         since=(1,),
         kernels="trtllm",
         block=32,
+        sequences_limit=2048,
         source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
-        "max_num_tokens 8192",
+        "max_num_tokens 8192, max_batch_size 2048",
     ),
     Engine(
         "trtllm",

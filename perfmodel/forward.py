@@ -22,7 +22,13 @@ def forward(plan: Deployment, batch: Batch) -> list[Op]:
 
 def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
     """The ops of one pass, stage by stage."""
-    context = Context(
+    context = context_of(plan, batch)
+    return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
+
+
+def context_of(plan: Deployment, batch: Batch) -> Context:
+    """What layers are told of a pass."""
+    return Context(
         plan.model.hidden_size,
         batch,
         plan.precision,
@@ -30,10 +36,10 @@ def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
         plan.attention,
         plan.cache,
         plan.routing_skew,
+        plan.cache_policy,
         lora=plan.lora,
         sampling=plan.sampling,
     )
-    return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
 
 
 def _stage(plan: Deployment, context: Context, blocks: tuple[Block, ...], ends: str) -> list[Op]:

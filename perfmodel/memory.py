@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from perfmodel.arithmetic import Number, ceil, maximum, minimum
+from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.block import Block
+from perfmodel.cache_memory import cache_bytes, cached_length, paged_tokens
 from perfmodel.deployment import Deployment, most_devices, splits
 from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.layers.adapters import adapter_bytes, adapter_elements
@@ -18,7 +19,8 @@ from perfmodel.workload import Workload
 class Memory:
     """Bytes on the fullest device.
 
-    `kv_waste` is the part of `kv_cache` that stays empty in last blocks; `weights_by` splits the weights by component.
+    `kv_waste` is the part of `kv_cache` that stays empty in last blocks; `weights_by` splits the weights by component;
+    `offloaded` is what waits for this device in memory of the host or on a drive, and counts in none of the others.
     """
 
     weights: Number
@@ -28,6 +30,7 @@ class Memory:
     capacity: Number
     kv_waste: Number
     weights_by: dict[str, Number]
+    offloaded: Number = 0
 
     @property
     def used(self) -> Number:
@@ -63,16 +66,16 @@ def _fuller(a: Memory, b: Memory) -> Memory:
 
 def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], ends: str) -> Memory:
     weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends) | adapters_by(plan, blocks)
-    kept, filled = (
-        work.batch * plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) if plan.cache else 0
-        for tokens in (paged_tokens(plan, cached_length(plan, work)), work.length)
-    )
+    kept, filled = cache_bytes(plan, work, blocks)
     if plan.speculation is not None:  # every device of the target holds its part of the draft
         weights = weights | {"draft": draft_weight_bytes(plan)}
         kept, filled = (
-            size + work.batch * draft_kv_bytes(plan, tokens)
+            size + work.sequences * draft_kv_bytes(plan, tokens)
             for size, tokens in ((kept, paged_tokens(plan, cached_length(plan, work))), (filled, work.length))
         )
+    away: Number = 0
+    if plan.offload.streams:
+        weights, kept, filled, away = _split_off(plan, weights, kept, filled, blocks)
     return Memory(
         weights=sum(weights.values()),
         kv_cache=kept,
@@ -81,12 +84,8 @@ def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], e
         capacity=plan.gpu.memory,
         kv_waste=kept - filled,
         weights_by=weights,
+        offloaded=away,
     )
-
-
-def cached_length(plan: Deployment, work: Workload) -> Number:
-    """Tokens of a sequence that the cache must hold: with speculation, those being verified too."""
-    return work.length if plan.speculation is None else work.length + plan.speculation.verified - 1
 
 
 def adapters_by(plan: Deployment, blocks: tuple[Block, ...]) -> dict[str, Number]:
@@ -102,9 +101,15 @@ def adapters_by(plan: Deployment, blocks: tuple[Block, ...]) -> dict[str, Number
     return {"adapters": adapter_bytes(plan.lora, elements, plan.precision)}
 
 
-def paged_tokens(plan: Deployment, tokens: Number) -> Number:
-    """`tokens` rounded up to whole KV blocks (Kwon et al. 2023, PagedAttention, §4.1)."""
-    return ceil(tokens / plan.engine.block) * plan.engine.block
+def _split_off(
+    plan: Deployment, weights: dict[str, Number], kept: Number, filled: Number, blocks: tuple[Block, ...]
+) -> tuple[dict[str, Number], Number, Number, Number]:
+    """(weights and cache that stay on the device, the part of the cache that is filled, bytes that wait elsewhere)."""
+    off, layers = plan.offload, sum(block.repeat for block in blocks if not block.inner)
+    away = off.weights * weights["layers"] + off.kv * kept
+    here = off.resident(off.kv, layers)
+    left = weights | {"layers": weights["layers"] * off.resident(off.weights, layers)}
+    return left, kept * here, filled * here, away
 
 
 def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...], head: bool) -> Number:
@@ -129,7 +134,7 @@ def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...]
             * max(mixer.score_heads(tp) for block in blocks for mixer in block.mixers)
             * p.stream.bytes
         )
-    rows = tokens if plan.model.bidirectional else work.batch
+    rows = tokens if plan.model.bidirectional else work.sequences
     if plan.speculation is not None:
         rows = rows * plan.speculation.verified
     logits = rows * vocabulary_on(plan.model.vocabulary, tp) * 2 * LOGIT_BYTES if head else 0

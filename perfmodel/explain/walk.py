@@ -12,8 +12,7 @@ from perfmodel.collectives import sent_bytes
 from perfmodel.deployment import Deployment
 from perfmodel.explain.lettered import lettered, lettered_batch
 from perfmodel.explain.text import prose, shape_lines, table
-from perfmodel.forward import block_ops, forward
-from perfmodel.layers.layer import Context
+from perfmodel.forward import block_ops, context_of, forward
 from perfmodel.op import Op, Totals, totals
 from perfmodel.roofline import ridge
 from perfmodel.units import show_bytes, show_flops
@@ -99,7 +98,7 @@ def sum_lines(answer: Estimate, phase: str) -> list[str]:
     """Sums of a layer and of the pass, and on which side of the ridge the pass lies."""
     plan, batch = answer.plan, batch_of(answer, phase)
     counted = answer.prefill if phase == "prefill" else answer.decode
-    context = Context(plan.model.hidden_size, batch, plan.precision, plan.tp, plan.attention, lora=plan.lora)
+    context = context_of(plan, batch)
     kinds = list(dict.fromkeys(block.model_copy(update={"repeat": 1}) for block in plan.model.blocks))
     sums = {f"one layer{f', kind {i}' if len(kinds) > 1 else ''}": block_ops(plan.model, block, context)
             for i, block in enumerate(kinds, 1)}  # fmt: skip
