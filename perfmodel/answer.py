@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perfmodel.arithmetic import Number, ceil
-from perfmodel.asking import attention_asked, engine_asked, price_asked, workload_asked
+from perfmodel.asking import price_asked, workload_asked
 from perfmodel.assumptions import assumptions, skew_checked, warnings
 from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
+from perfmodel.cache import CachePolicy, cache_policy
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, lora_for, precision_for
 from perfmodel.drafts import Rates, speculation_for
@@ -21,9 +22,11 @@ from perfmodel.gpu import GPU
 from perfmodel.images import with_images
 from perfmodel.latency import Latency, denoising_pass_time, latency, step_time
 from perfmodel.layers.sampling import sampling_of
+from perfmodel.levers import attention_on, checked, engine_on, limited, sharing
 from perfmodel.lora import Lora
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
+from perfmodel.offload import offload
 from perfmodel.op import Op, Totals, totals
 from perfmodel.placement import Asked, placed, schedule, too_big
 from perfmodel.remedies import ways_out
@@ -97,12 +100,10 @@ class Estimate:
         return totals(self.decode_ops())
 
     def prefill_ops(self, plan: Deployment | None = None) -> list[Op]:
-        plan = plan or self.plan.whole()
-        return forward(plan, whole_prefill(plan, self.work))
+        return forward(plan := plan or self.plan.whole(), whole_prefill(plan, self.work))
 
     def decode_ops(self, plan: Deployment | None = None) -> list[Op]:
-        plan = plan or self.plan.whole()
-        return forward(plan, first_step(plan, self.work))
+        return forward(plan := plan or self.plan.whole(), first_step(plan, self.work))
 
     def first_step(self) -> Batch:
         """The first pass after the prefill, as one data-parallel group has it."""
@@ -130,10 +131,10 @@ class Estimate:
     @property
     def step_bytes(self) -> Number:
         """What the first decode step of one copy must move; with speculation, the pass and what guesses for it."""
-        part, whole, counted = self.work, self.plan.whole(), self.decode
+        part, whole = self.work, self.plan.whole()
         if self.plan.copies > 1:
             part = replace(self.work, batch=ceil(self.work.batch / self.plan.copies))
-            counted = totals(forward(whole, first_step(whole, part)))
+        counted = totals(forward(whole, first_step(whole, part)))
         return counted.compulsory_bytes + drafted_bytes(self.plan, part)
 
     @property
@@ -261,6 +262,20 @@ def estimate(
     image_size: str | None = None,
     image_tokens: int | None = None,
     server: bool = False,
+    kv_policy: str | CachePolicy | None = None,
+    kv_block: int | None = None,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+    offload_weights: float = 0.0,
+    offload_kv: float = 0.0,
+    offload_to: str = "host",
+    offload_bandwidth: str | None = None,
+    prefix: int = 0,
+    prefix_hit: float = 1.0,
+    prefix_from: str | None = None,
+    shared_prefix_attention: bool = False,
+    samples: int = 1,
+    beams: int = 1,
     must_fit: bool = True,
 ) -> Estimate:
     """The `Estimate` of serving `model` on `gpu`.
@@ -279,8 +294,10 @@ def estimate(
     ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
     pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the sampler beyond softmax and
     draw, like "top-p,penalties". `images` stand in each prompt besides `prompt` tokens of text, of `image_size` pixels
-    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host
-    (perfmodel.frontend). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
+    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host (perfmodel.frontend).
+    `kv_policy` is a budget of cached tokens (perfmodel.cache); `kv_block`, `max_num_seqs`, `max_num_batched_tokens` are
+    limits of the engine; `offload_…` shares kept on the host (perfmodel.offload); `prefix` to `beams` what sequences
+    share (perfmodel.workload). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
     DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
@@ -294,21 +311,25 @@ def estimate(
         draft_tokens, draft_tree, acceptance, accepted_length, draft_tp, draft_weights,
     )  # fmt: skip
     work = with_images(model, work, images, image_size, image_tokens)
+    work = sharing(work, prefix, prefix_hit, samples, beams)
     single = Deployment(
         model,
         gpu,
         precision,
-        engine_asked(engine, gpu, memory_share),
-        attention=attention_asked(attention),
+        limited(engine_on(gpu, engine, memory_share), gpu, kv_block, max_num_seqs, max_num_batched_tokens),
+        attention=attention_on(gpu, attention),
         cache=kv_cache,
         routing_skew=skew_checked(routing_skew),
         speculation=guessing,
         lora=lora_for(model, lora),
         sampling=sampling_of(sampling),
         server=bool(server),
+        cache_policy=cache_policy(kv_policy),
+        shared_prefix_attention=shared_prefix_attention,
+        offload=offload(offload_weights, offload_kv, offload_to, offload_bandwidth, prefix_from, gpu),
         **schedule(microbatches, interleave, overlap, exchange, balanced_experts),
     )
-    plan, chosen = placed(single, work, Asked(gpu_count, tp, pp, dp, ep, cp, replicas))
+    plan, chosen = placed(checked(single, work), work, Asked(gpu_count, tp, pp, dp, ep, cp, replicas))
     held = memory(plan, work)
     if must_fit and held.fits is False:
         raise DoesNotFitError(too_big(plan, held), ways_out(plan, work))
@@ -318,7 +339,7 @@ def estimate(
         held,
         latency(plan, work),
         price_asked(gpu, price),
-        tuple(assumptions(plan, work, chosen, price)),
+        tuple(assumptions(plan, work, chosen, price, held.offloaded)),
         tuple(warnings(plan, work)),
     )
 

@@ -16,6 +16,7 @@ from perfmodel.exempt import whole_of
 from perfmodel.expected import OUTLIERS_S
 from perfmodel.interval import basis, spread
 from perfmodel.layers.moe import MixtureOfExperts
+from perfmodel.levers import limit_warning, limits_told, sentences
 from perfmodel.precision import ALWAYS, number_format
 from perfmodel.speculation import METHODS, WINDOW, Speculation
 from perfmodel.workload import Workload
@@ -32,8 +33,10 @@ def skew_checked(skew: object) -> float:
     return float(skew)
 
 
-def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | None) -> Iterator[str]:
-    """What the figures rest on; `chosen` says who chose the split."""
+def assumptions(
+    plan: Deployment, work: Workload, chosen: str, price: float | None, offloaded: Number = 0
+) -> Iterator[str]:
+    """What the figures rest on; `chosen` says who chose the split, `offloaded` is in bytes of one device."""
     p = plan.precision
     stored = f"{p.weights.name} weights{_as_declared(plan)}"
     stored += _in_other_formats(plan)
@@ -47,12 +50,10 @@ def assumptions(plan: Deployment, work: Workload, chosen: str, price: float | No
     yield from plan.model.notes
     yield f"{stored}, {kept_in}, {p.activations.name} activations; matrix products at the {p.compute} peak"
     yield from _products(plan, work)
-    yield (
-        f"{plan.engine.name} defaults: {plan.engine.memory_share:.0%} of memory, KV blocks of {plan.engine.block}, "
-        f"passes of at most {plan.engine.token_budget:,} tokens"
-    )
+    yield limits_told(plan.engine)
     recomputed = "" if plan.cache else ", no KV cache: every step recomputes all"
     yield f"static batch, {plan.attention} attention{recomputed}"
+    yield from sentences(plan, work, offloaded)
     if plan.model.bidirectional:
         yield _denoising(plan, work)
     if plan.speculation is not None:
@@ -249,5 +250,6 @@ def warnings(plan: Deployment, work: Workload) -> Iterator[str]:
             f"tensor parallelism reaches over nodes of {plan.gpu.domain}: every layer sums over {network}; a pipeline "
             "stage on each node talks less."
         )
+    yield from limit_warning(plan, work)
     if plan.gpu.price is None:
         yield f"no public price of {plan.gpu.name} is on file; give --price USD_PER_HOUR for costs."

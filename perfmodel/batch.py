@@ -15,13 +15,18 @@ class Group(NamedTuple):
     """`sequences` alike: each brings `tokens` new ones after `context` already cached.
 
     `decodes` marks a step that generates, or verifies what was guessed: some layers have another form for it
-    (absorbed MLA).
+    (absorbed MLA). `kept` is how many tokens of the context a cache policy leaves in layers with ordinary attention
+    (None: all), `spared` how many cached tokens a sequence need not read because others of the pass read them too
+    (None: none), `prompts` of how many requests they are (None: of as many).
     """
 
     sequences: Number
     tokens: Number
     context: Number = 0
     decodes: bool = False
+    kept: Number | None = None
+    spared: Number | None = None
+    prompts: Number | None = None
 
 
 class View(NamedTuple):
@@ -96,6 +101,16 @@ class Batch:
         return _total(group.sequences for group in self.groups)
 
     @property
+    def prompts(self) -> Number:
+        """Requests in the pass: fewer than its sequences where each has several completions or beams."""
+        return _total(group.sequences if group.prompts is None else group.prompts for group in self.groups)
+
+    @property
+    def written(self) -> Number:
+        """Tokens of all sequences so far, new ones included, whatever is kept or read of them."""
+        return _total(group.sequences * (group.context + group.tokens) for group in self.groups)
+
+    @property
     def tokens(self) -> Number:
         """M, new tokens in the pass: rows of every matrix product."""
         return _total(group.sequences * self._own(group) for group in self.groups)
@@ -147,11 +162,23 @@ class Batch:
 
     def cached(self, view: View = WHOLE) -> Number:
         """C, tokens of earlier passes whose keys and values are read."""
-        if view.window is not None:
-            return self._shared(g.sequences * minimum(g.context, maximum(view.window - 1, 0)) for g in self.groups)
-        if view.chunk is not None:
-            return self._shared(g.sequences * (g.context - g.context // view.chunk * view.chunk) for g in self.groups)
-        return self._shared(g.sequences * g.context for g in self.groups)
+        return self._shared(g.sequences * _read(g, view) for g in self.groups)
+
+    def recent(self, last: int, view: View = WHOLE) -> Number:
+        """Of the cached tokens that are read, those among the `last` ones of their sequence."""
+        return self._shared(g.sequences * minimum(_read(g, view), last) for g in self.groups)
+
+    def thinned(self) -> Batch:
+        """This for layers that a cache policy holds for: contexts are what it kept of them."""
+        if all(g.kept is None for g in self.groups):
+            return self
+        kept = (g if g.kept is None else g._replace(context=g.kept, kept=None) for g in self.groups)
+        return Batch(tuple(kept), self.logits, self.causal, self.over)
+
+    @property
+    def spares(self) -> bool:
+        """Whether sequences read what they share once for all of them."""
+        return any(g.spared is not None for g in self.groups)
 
     def pooled_pairs(self, rate: int, keep: int | None = None) -> Number:
         """Pairs with entries that each stand for `rate` tokens: position i sees ⌊i/rate⌋, at most `keep` of them."""
@@ -191,6 +218,15 @@ class Batch:
 def _total(parts: Iterable[Number]) -> Number:
     # sum() would begin with the int 0, which a `Traced` number would show
     return reduce(add, parts)
+
+
+def _read(g: Group, view: View) -> Number:
+    """Cached tokens that each sequence of a group reads."""
+    if view.window is not None:
+        return minimum(g.context, maximum(view.window - 1, 0))
+    if view.chunk is not None:
+        return g.context - g.context // view.chunk * view.chunk
+    return g.context if g.spared is None else g.context - g.spared
 
 
 def _entries(n: Number, rate: int, keep: int | None) -> Number:

@@ -171,9 +171,10 @@ class Block(Spec):
                 shared = shared + size
         return self.repeat * each + (shared if self.copies is None else self.copies * shared)
 
-    def kv_bytes(self, tokens: Number, precision: Precision, tp: int = 1) -> Number:
-        """Cache and state that one layer keeps of one sequence of `tokens`."""
-        return sum(mixer.kv_bytes(tokens, precision, tp) for mixer in self.mixers)
+    def kv_bytes(self, tokens: Number, precision: Precision, tp: int = 1, plain: Number | None = None) -> Number:
+        """Cache and state that one layer keeps of one sequence of `tokens`; `plain` tokens in ordinary attention."""
+        kept = tokens if plain is None else plain
+        return sum(mixer.kv_bytes(kept if mixer.plain else tokens, precision, tp) for mixer in self.mixers)
 
     def split_error(self, tp: int, dp: int = 1, ep: int = 1) -> str:
         """Why it cannot be split over `tp` devices, its experts over dp groups of them in ep parts; "" when it can."""

@@ -57,6 +57,23 @@ def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
         "routing_skew": plan.routing_skew,
         "lora": plan.lora
         and {"rank": plan.lora.rank, "targets": list(plan.lora.targets), "adapters": plan.lora.adapters},
+        "kv_policy": plan.cache_policy and str(plan.cache_policy),
+        "shared_prefix_attention": plan.shared_prefix_attention,
+        "offload": {
+            "weights": plan.offload.weights,
+            "kv": plan.offload.kv,
+            "to": plan.offload.to,
+            "prefix": plan.offload.prefix or None,
+        },
+        "prefix": plain(answer.work.prefix),
+        "prefix_hit": answer.work.prefix_hit,
+        "samples": answer.work.samples,
+        "beams": answer.work.beams,
+        "limits": {
+            "kv_block": plan.engine.block,
+            "max_num_seqs": plan.engine.sequences_limit or None,
+            "max_num_batched_tokens": plan.engine.token_budget,
+        },
         "engine": plan.engine.name,
         "sampling": list(plan.sampling),
         "server": plan.server,
@@ -79,6 +96,7 @@ def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:
             "reserve_bytes": _count(held.reserve),
             "capacity_bytes": _count(held.capacity),
             "free_bytes": _count(held.free),
+            "offloaded_bytes": _count(held.offloaded),
             "weights_by_component": {name: _count(size) for name, size in held.weights_by.items()},
         },
         "speculation": None if answer.gain is None else _speculation(answer.gain),
@@ -208,6 +226,9 @@ def gpu_figures(gpu: GPU) -> dict[str, dict[str, Any]]:
     if gpu.scale_out:
         rows["scale_out.name"] = (gpu.scale_out.name, "")
         rows["scale_out.bandwidth"] = (gpu.scale_out.bandwidth, "bytes/s")
+    if gpu.host_link:
+        rows["host_link.name"] = (gpu.host_link.name, "")
+        rows["host_link.bandwidth"] = (gpu.host_link.bandwidth, "bytes/s")
     rows["power"] = (gpu.power, "W")
     if gpu.price:
         rows["price.per_hour"] = (gpu.price.per_hour, "USD/h")

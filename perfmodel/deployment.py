@@ -7,15 +7,18 @@ from typing import Any
 
 from perfmodel.arithmetic import Number, ceil
 from perfmodel.block import Block
+from perfmodel.cache import CachePolicy
 from perfmodel.engine import ENGINES, Engine
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
+from perfmodel.kv_formats import cache_format
 from perfmodel.lora import Lora, lora_of
 from perfmodel.model import Model, OtherFormat, Quantization
+from perfmodel.offload import NOTHING_OFFLOADED, Offload
 from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
 from perfmodel.speculation import Speculation
+from perfmodel.workload import Workload
 
-ATTENTIONS = ("flash", "naive")
 EXCHANGES = ("auto", "all-gather", "all-to-all", "deepep")
 
 
@@ -25,13 +28,16 @@ class Deployment:
 
     tp          tensor parallelism: devices that share each layer (Shoeybi et al. 2019)
     pp          pipeline parallelism: stages that share the layers (Huang et al. 2019, GPipe)
-    attention   "flash" or "naive"
+    attention   "flash" (the engine's own kernels), "naive", or a kernel of perfmodel.kernels.flash
     cache       False generates without a KV cache: every step recomputes the whole sequence
     routing_skew  exponent α of the experts' popularity, i^−α; 0 when all are chosen alike
     speculation   what guesses tokens ahead, which a pass then verifies together; None where nothing does
     lora        low-rank adapters served beside the model; None without
     sampling    steps of the sampler before the draw, in order; none by default
     server      whether a request's time on the host counts: HTTP, template, tokenization (perfmodel.frontend)
+    cache_policy  which cached tokens are kept, in layers with ordinary attention; None: all
+    shared_prefix_attention  whether cached tokens that sequences have in common are read once for all (cascade)
+    offload     what waits in memory of the host or on a drive
     dp          data parallelism inside a replica: groups of tp devices with sequences of their own, which repeat
                 attention and dense feed-forwards, and share the experts; of a model without experts, replicas
     ep          expert parallelism: parts of the experts; an expert's columns are cut tp·dp/ep ways
@@ -58,6 +64,9 @@ class Deployment:
     lora: Lora | None = None
     sampling: tuple[str, ...] = ()
     server: bool = False
+    cache_policy: CachePolicy | None = None
+    shared_prefix_attention: bool = False
+    offload: Offload = NOTHING_OFFLOADED
     dp: int = 1
     ep: int = 1
     cp: int = 1
@@ -94,6 +103,19 @@ class Deployment:
         """Sequences of one group, of `batch` in all: the most that any has."""
         groups = self.replicas * self.dp
         return batch if groups == 1 else ceil(batch / groups)
+
+    def part(self, work: Workload) -> Workload:
+        """What one group has of `work`."""
+        return work if self.replicas * self.dp == 1 else replace(work, batch=self.share(work.batch))
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """Contexts at which the cost of a step changes slope: a window, a budget or a 16-bit window fills."""
+        mixers = [mixer for block in self.model.blocks for mixer in block.mixers]
+        found = tuple(edge for mixer in mixers for edge in mixer.edges)
+        residual = getattr(self.precision.kv, "residual", 0)
+        found += (residual,) if residual else ()
+        return found + (self.cache_policy.edges if self.cache_policy else ())
 
     def split(self, tp: int, pp: int, dp: int = 1, ep: int = 1, cp: int = 1, replicas: int = 1) -> Deployment:
         """The same on another number of devices."""
@@ -210,7 +232,7 @@ def precision_for(
     stored = number_format(weights or usual, "--weights")
     stream = _stream(gpu, stored, activations, usual)
     fed = number_format(activations, "--activations") if activations else _fed(stored, stream)
-    precision = Precision(stored, number_format(kv or stream.name, "--kv"), fed, stream, **_ends(stored, stream))
+    precision = Precision(stored, cache_format(kv or stream.name, "--kv"), fed, stream, **_ends(stored, stream))
     return _checked(gpu, replace(precision, fused=rows_fused(dequantize)), activations)
 
 
@@ -248,7 +270,7 @@ def _declared_precision(gpu: GPU, declared: Quantization, kv: str | None, activa
     stored = number_format(declared.weights, "the checkpoint's weights")
     stream = _stream(gpu, stored, activations, usual)
     fed = number_format(activations or declared.activations or stream.name, "the checkpoint's activations")
-    cache = number_format(kv or declared.kv or stream.name, "--kv" if kv else "the checkpoint's KV cache")
+    cache = cache_format(kv or declared.kv or stream.name, "--kv" if kv else "the checkpoint's KV cache")
     precision = Precision(stored, cache, fed, stream)
     if not activations:
         precision = _widened(gpu, precision)

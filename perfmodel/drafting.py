@@ -39,7 +39,15 @@ def drafter(plan: Deployment) -> Deployment | None:
     if s is None or s.draft is None or s.precision is None:
         return None
     return replace(
-        plan, model=s.draft, precision=s.precision, tp=draft_tp(plan, s), pp=1, speculation=None, lora=None, sampling=()
+        plan,
+        model=s.draft,
+        precision=s.precision,
+        tp=draft_tp(plan, s),
+        pp=1,
+        speculation=None,
+        lora=None,
+        sampling=(),
+        cache_policy=None,  # drafts keep all that they cached
     )
 
 

@@ -30,7 +30,8 @@ class Engine:
     memory_share    part of device memory it may use (vLLM's gpu_memory_utilization)
     block           tokens of a KV-cache block; a sequence's last block is filled in part
     token_budget    most new tokens in one pass; longer prefills are cut into chunks
-    sequences_limit most sequences that run at once
+    sequences_limit most sequences in one pass (max_num_seqs); 0 where none is known
+    small_limit     the same on devices with less than 70 GiB and on A100, where it is another
     policy          how it makes passes of requests (perfmodel.serving.simulation)
     reserves        whether a request starts only when its whole output has room in the cache
     framework_bytes CUDA context, kernels, allocator slack
@@ -43,6 +44,7 @@ class Engine:
     exchange        how tokens of data-parallel groups reach experts in parts: "all-gather" (and reduce-scatter), or
                     "all-to-all"
     half_sums       whether 16-bit products are summed in 16 bits, which GeForce devices do at twice the rate
+    asked           which of these defaults are the user's own
     overheads       time beyond the kernels, as far as no runs of whole models tell it (perfmodel.calibration)
     source          where the defaults come from
     """
@@ -57,7 +59,8 @@ class Engine:
     memory_share: float = 0.9
     block: int = 16
     token_budget: int = 8192
-    sequences_limit: int = 1024
+    sequences_limit: int = 0
+    small_limit: int = 0
     policy: str = "mixed"
     reserves: bool = False
     framework_bytes: int = GIB // 2
@@ -68,6 +71,7 @@ class Engine:
     accepting: float = SERVED
     exchange: str = "all-gather"
     half_sums: bool = False
+    asked: tuple[str, ...] = field(default=(), compare=False)
     overheads: Overheads = field(default=Overheads())
 
     @property
@@ -87,7 +91,10 @@ _ROWS = (
         "vllm",
         title="vLLM V1",
         since=(0, 8),
-        source="vLLM V1 defaults: gpu_memory_utilization 0.9, block_size 16, max_num_batched_tokens 8192; "
+        sequences_limit=1024,
+        small_limit=256,
+        source="vLLM V1 defaults: gpu_memory_utilization 0.9, block_size 16, max_num_batched_tokens 8192, max_num_seqs "
+        "1024 from 70 GiB on and 256 below (arg_utils.py, _set_default_args_v1); "
         "context and graph sizes as its start-up log reports them",
     ),
     Engine(
@@ -115,6 +122,8 @@ _ROWS = (
         "vllm",
         title="vLLM on ROCm",
         flavour="rocm",
+        sequences_limit=1024,
+        small_limit=256,
         source="vLLM defaults, as AMD's container runs it",
     ),
     Engine(
@@ -132,10 +141,11 @@ _ROWS = (
         since=(1, 1),
         kernels="trtllm",
         block=32,
+        sequences_limit=2048,
         reserves=True,
         exchange="all-to-all",
         source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
-        "max_num_tokens 8192; all-to-all kernels of its own between experts in parts (fused_moe: AlltoallMethodType)",
+        "max_num_tokens 8192, max_batch_size 2048; experts talk all to all (fused_moe: AlltoallMethodType)",
     ),
     Engine(
         "trtllm",
@@ -143,10 +153,11 @@ _ROWS = (
         since=(1,),
         kernels="trtllm",
         block=32,
+        sequences_limit=2048,
         reserves=True,
         exchange="all-to-all",
         source="TensorRT-LLM 1.x defaults: kv_cache_free_gpu_memory_fraction 0.9, tokens_per_block 32, "
-        "max_num_tokens 8192; all-to-all kernels of its own between experts in parts (fused_moe: AlltoallMethodType)",
+        "max_num_tokens 8192, max_batch_size 2048; experts talk all to all (fused_moe: AlltoallMethodType)",
     ),
     Engine(
         "trtllm",
@@ -307,8 +318,7 @@ _ROWS = (
     ),
 )
 
-ENGINES: dict[str, Engine] = {}
-"""The current generation of each engine, by name."""
+ENGINES: dict[str, Engine] = {}  # the current generation of each engine, by name
 for _row in _ROWS:
     ENGINES.setdefault(_row.name, _row)
 

@@ -17,6 +17,7 @@ from perfmodel.gpu import GPU
 from perfmodel.kernels import Waits
 from perfmodel.kernels.attention import Queries, decode_waits, prefill_waits
 from perfmodel.kernels.collective import collective_waits
+from perfmodel.kernels.flash import VARIANTS, speed, unsplit_s
 from perfmodel.kernels.gemm import gemm_waits
 from perfmodel.kernels.grouped import grouped_waits
 from perfmodel.kernels.scan import scan_waits
@@ -68,6 +69,7 @@ def _joined(op: Op, rider: Op) -> Op:
         spilled_bytes=op.spilled_bytes + rider.spilled_bytes,
         columns=op.columns + rider.columns,
         products=op.products + rider.products,
+        unpack_flops=op.unpack_flops + rider.unpack_flops,
     )
 
 
@@ -209,23 +211,51 @@ def _attention(op: Op, c: Constants) -> Waits:
         share = minimum(k.compute * c.power, MOST)
         return Waits(op.executed_flops / (share * peak), moving, overhead=op.launches * k.launch_s)
     queries = Queries(*heads[:7])
-    if heads.latent and narrow != "bf16" and "fp8" in gpu.peak_flops:
+    if heads.latent and op.storage.startswith("fp8") and "fp8" in gpu.peak_flops:
         peak = gpu.peak("fp8")  # the latent vector is computed with as it is kept
     if op.decodes:
         form = "mla-decode" if heads.latent else "decode-mha" if heads.query == heads.kv else "decode"
         read, other = op.kv_read_bytes, op.bytes - op.kv_read_bytes
         k = c.of(form, narrow)
-        return decode_waits(op.flops, read, other, queries, peak, gpu.memory_bandwidth, gpu.compute_units, k)
+        waits = decode_waits(op.flops, read, other, queries, peak, gpu.memory_bandwidth, gpu.compute_units, k)
+        return _varied(op, _unpacked(op, waits, gpu), gpu)
     form = "mla-prefill" if heads.latent else "prefill"
     keys = 2 * heads.kv * heads.size * WORD  # bytes of a token's keys and values between kernels
     written = heads.sequences * heads.tokens * keys
     read = op.kv_read_bytes + written
     k = c.of(form, narrow)
     k = replace(k, compute=minimum(k.compute * c.power, MOST))
-    return prefill_waits(
+    waits = prefill_waits(
         op.flops, op.activation_bytes - written, read, written, queries, peak, gpu.memory_bandwidth, gpu.compute_units,
         l2_bytes(gpu), k,
     )  # fmt: skip
+    return _varied(op, _unpacked(op, waits, gpu), gpu)
+
+
+def _unpacked(op: Op, waits: Waits, gpu: GPU) -> Waits:
+    """With what the kernel takes to widen cached elements of few bits, on the vector units."""
+    if isinstance(op.unpack_flops, int) and op.unpack_flops == 0:
+        return waits
+    return waits._replace(compute=waits.compute + op.unpack_flops / gpu.peak("vector"))
+
+
+def _varied(op: Op, waits: Waits, gpu: GPU) -> Waits:
+    """What another attention kernel than the measured one makes of it (perfmodel.kernels.flash)."""
+    if not op.variant:
+        return waits
+    kind, heads = VARIANTS[op.variant], op.heads
+    assert heads is not None
+    units = heads.sequences * heads.query
+    if op.decodes:
+        waits = Waits(*(leg * kind.decode for leg in waits))
+        if kind.splits:
+            return waits
+        each = op.kv_read_bytes / (heads.sequences * heads.kv * heads.reach)
+        alone = unsplit_s(heads.reach, units, each, gpu.compute_units, gpu.memory_bandwidth)
+        return waits._replace(bandwidth=maximum(waits.bandwidth, alone))
+    slower = 1 / (speed(op.variant, gpu.architecture) or 1)
+    moved = op.spilled_bytes / gpu.memory_bandwidth
+    return waits._replace(compute=waits.compute * slower, bandwidth=waits.bandwidth + moved)
 
 
 WORD = 2

@@ -36,6 +36,7 @@ def context_of(plan: Deployment, batch: Batch) -> Context:
         plan.attention,
         plan.cache,
         plan.routing_skew,
+        plan.cache_policy,
         lora=plan.lora,
         sampling=plan.sampling,
         dp=plan.dp,

@@ -54,8 +54,9 @@ class GPU(Spec):
     """A datasheet: dense peaks, decimal bandwidth, memory as the driver reports it.
 
     `scale_up` lists the links inside a node, the narrowest domain first (an NVLink bridge that pairs two
-    cards, then the PCIe that joins all of them). `calibration` holds fitted constants apart from the datasheet, by
-    engine (perfmodel.calibration).
+    cards, then the PCIe that joins all of them). `host_link` is the way to the host's memory where that is not the
+    PCIe of `scale_up`; a device whose memory is the host's has none. `calibration` holds fitted constants apart from
+    the datasheet, by engine (perfmodel.calibration).
     """
 
     name: str = ""
@@ -74,6 +75,7 @@ class GPU(Spec):
     l2_cache: Bytes | None = None
     scale_up: tuple[Link, ...] = ()
     scale_out: Network | None = None
+    host_link: Network | None = None
     power: Watts | None = None
     price: Price | None = None
     notes: tuple[str, ...] = ()
@@ -120,6 +122,11 @@ class GPU(Spec):
         """The fastest network that joins `ranks` devices; None when there is none."""
         inside = next((link for link in self.scale_up if link.domain >= ranks), None)
         return inside or self.scale_out
+
+    @property
+    def host(self) -> Link | Network | None:
+        """The way to the host's memory, per direction; None where there is none, or none is on file."""
+        return self.host_link or next((link for link in self.scale_up if link.name.startswith("PCIe")), None)
 
     def peak(self, number_format: str) -> float:
         """Dense FLOP/s in a format; "vector" is the rate of element-wise work.

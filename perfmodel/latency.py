@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 from perfmodel.arithmetic import Number, ceil, maximum, minimum, sqrt
@@ -18,6 +19,7 @@ from perfmodel.batching import (
     prefill_passes,
     whole_prefill,
 )
+from perfmodel.block import Block
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.drafting import Round, draft_prefill, draft_rounds, host_s
@@ -26,6 +28,7 @@ from perfmodel.forward import stage_passes
 from perfmodel.frontend import request_s
 from perfmodel.interval import spread
 from perfmodel.kernels import Waits
+from perfmodel.offload import REACHED
 from perfmodel.op import Op
 from perfmodel.roofline import bound_s
 from perfmodel.workload import Workload
@@ -132,7 +135,35 @@ def prefill_time(plan: Deployment, work: Workload) -> Time:
     """Seconds until every prompt of the batch has its first token; a draft passes them too, after the target."""
     c = Constants(plan.gpu, plan.engine)
     time = pipelined(c, plan, prefill_passes(plan, work), "prefill", c.costs.prompt_s)
+    if plan.offload.prefix and work.shares:
+        found = minimum(work.prefix, work.prompt - 1) // plan.engine.block * plan.engine.block
+        time = time.plus(replace(loading_time(plan, found), spread=time.spread))
     return time if plan.speculation is None else _then(time, _rounds_time(c, draft_prefill(plan, work)))
+
+
+def loading_time(plan: Deployment, tokens: Number, place: str = "") -> Time:
+    """Seconds to bring the cache of `tokens` of one sequence back to the devices, each stage its own part at once."""
+    rate = plan.offload.bytes_per_s(plan.gpu, place or plan.offload.prefix or plan.offload.to)
+    sizes = [plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) for blocks, _ in plan.stages()]
+    seconds = reduce(maximum, sizes) / rate
+    return Time(seconds, seconds / REACHED, 0, 0, seconds / REACHED, 0)
+
+
+def fed(plan: Deployment, time: Time, ops: list[Op], blocks: tuple[Block, ...]) -> Time:
+    """The time of a stage that waits for what is offloaded of it.
+
+        max(computing, bytes/link): the next layer is sent while one computes (Sheng et al. 2023, FlexGen, §4.3)
+
+    Weights are sent whole in every pass, all experts too: they are under way before it is known who is chosen.
+    """
+    if not plan.offload.streams:
+        return time
+    weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, "none")["layers"]
+    read, written = (added([getattr(op, n) * op.repeat for op in ops]) for n in ("kv_read_bytes", "kv_write_bytes"))
+    seconds = plan.offload.pass_bytes(weights, read, written) / plan.offload.bytes_per_s(plan.gpu, plan.offload.to)
+    waiting = maximum(seconds / REACHED - time.expected, 0)
+    expected = time.expected + waiting
+    return replace(time, bound=maximum(time.bound, seconds), expected=expected, link=time.link + waiting)
 
 
 def decode_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
@@ -161,9 +192,9 @@ def step_time(plan: Deployment, work: Workload, context: Number, constants: Cons
 def draft_time(plan: Deployment, work: Workload, context: Number, constants: Constants | None = None) -> Time:
     """Seconds that guessing takes of a step, for all sequences at once; each of its passes is one of the engine."""
     c = constants or Constants(plan.gpu, plan.engine)
-    sequences = plan.share(work.batch)
-    time = _rounds_time(c, draft_rounds(plan, sequences, context))
-    host = host_s(plan, sequences)
+    part = plan.part(work)
+    time = _rounds_time(c, draft_rounds(plan, part.sequences, context))
+    host = host_s(plan, part.sequences)
     return replace(time, expected=time.expected + host, overhead=time.overhead + host)
 
 
@@ -188,21 +219,49 @@ _WEIGHTS = (0.17392742256872693, 0.32607257743127307, 0.32607257743127307, 0.173
 
 
 def mean_decode_time(plan: Deployment, work: Workload) -> Time:
-    """The mean of the n = T − 1 decode steps, at contexts S, S + 1, …, S + n − 1.
+    """The mean of the n = T − 1 decode steps, at contexts S, S + 1, …, S + n − 1, by a weighted few of them."""
+    n = maximum(work.decode_steps, 1)
+    c = Constants(plan.gpu, plan.engine)
+    places = _smooth_places(plan, work.prompt, n) if plan.cache else _stepped_places(work.prompt, n)
+    return reduce(_then, (decode_time(plan, work, x, c).times(w) for x, w in places))  # all as wide as one step
+
+
+def _smooth_places(plan: Deployment, first: Number, n: Number) -> list[tuple[Number, float]]:
+    """(context, weight) where a step's time is smooth in its context, but for changes of slope.
 
     The mean over the steps is that over an interval of width √(n² − 1) about their middle, which has the same
     variance: exact for one step, and where a step is quadratic in its context. Four nodes are exact to the seventh
-    power. Where a term changes slope on the way (a window fills; without a cache, every product passes the roofline's
-    ridge) the way is cut into panels, which leaves less than 10⁻³.
+    power. Where a term changes slope on the way (a window fills) the way is cut into panels, which leaves less
+    than 10⁻³.
     """
-    windowed = any(mixer.edges for block in plan.model.blocks for mixer in block.mixers)
-    panels = 1 if plan.cache and not windowed else 8
-    n = maximum(work.decode_steps, 1)
-    middle, wide = work.prompt + (n - 1) / 2, sqrt(n * n - 1)
+    panels = 8 if plan.edges else 1
+    middle, wide = first + (n - 1) / 2, sqrt(n * n - 1)
     places = [((i + x) / panels, w / panels) for i in range(panels) for x, w in zip(_NODES, _WEIGHTS, strict=True)]
-    c = Constants(plan.gpu, plan.engine)
-    parts = (decode_time(plan, work, middle + (x - 0.5) * wide, c).times(w) for x, w in places)
-    return reduce(Time.plus, parts)
+    return [(middle + (x - 0.5) * wide, w) for x, w in places]
+
+
+PANELS, TILE = 24, 64
+"""Parts of a generation without a cache, and the queries that the smallest tile of prefill attention takes."""
+
+
+def _stepped_places(first: Number, n: Number) -> list[tuple[Number, Number]]:
+    """(context, weight) without a cache: a step is a prefill, whose time jumps with every further tile of queries.
+
+    The n steps are cut into panels of whole steps, which end where a tile does if one ends near. Of a panel of c steps
+    two nodes stand for all, √((c² − 1)/12) about its middle: the same mean and variance, exact for one and two steps
+    and to the third power for more, and within the panel, so that no node sees a tile that none of its steps has.
+    """
+    ends: list[Number] = [0]
+    for i in range(1, PANELS):
+        end = ceil(n * i / PANELS - 0.5)
+        tile = minimum(maximum(ceil((first + end) / TILE - 0.5) * TILE - first, 0), n)
+        end = end + (tile - end) * (abs(tile - end) <= n / PANELS / 2 + 0.5)
+        ends.append(end)
+    places: list[tuple[Number, Number]] = []
+    for start, end in pairwise([*ends, n]):
+        middle, apart = first + (start + end - 1) / 2, sqrt(maximum((end - start) ** 2 - 1, 0) / 12)
+        places += [(middle + side, (end - start) / n / 2) for side in (-apart, apart)]
+    return places
 
 
 def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt_s: float = 0.0) -> Time:
@@ -218,7 +277,8 @@ def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt
     costs = c.costs
     parts = zip(stage_passes(plan, passes.batch), plan.stages(), strict=True)
     stages = [
-        stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner), plan.overlap) for ops, (blocks, _) in parts
+        fed(plan, stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner), plan.overlap), ops, blocks)
+        for ops, (blocks, _) in parts
     ]
     through, slowest = stages[0], stages[0]
     for stage in stages[1:]:

@@ -28,7 +28,7 @@ class Lora:
     targets   tensors by their names ("attention.q"), or everything under a name ("attention", "ffn"); none given
               means every matrix of mixers and dense feed-forwards, as QLoRA trains (Dettmers et al. 2023, §4).
               Embedding, LM head, routers and routed experts have no adapter.
-    adapters  how many are loaded (vLLM's max_loras); the sequences of a pass are spread over them
+    adapters  how many are loaded (vLLM's max_loras); the requests of a pass are spread over them
     """
 
     rank: int
@@ -41,9 +41,9 @@ class Lora:
             return False  # kv_b is absorbed in decode, where no adapter can stand beside it
         return not self.targets or any(tensor == name or tensor.startswith(f"{name}.") for name in self.targets)
 
-    def touched(self, sequences: Number) -> Number:
-        """Adapters that a pass of so many sequences reads: each sequence has one, as different as can be."""
-        return minimum(self.adapters, sequences)
+    def touched(self, requests: Number) -> Number:
+        """Adapters that a pass of so many requests reads: each has one, as different as can be."""
+        return minimum(self.adapters, requests)
 
     def told(self) -> str:
         """In words, for the assumptions of an answer."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from perfmodel.arithmetic import Number, ceil, maximum, minimum
+from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.block import Block
+from perfmodel.cache_memory import cache_bytes, cached_length, paged_tokens
 from perfmodel.deployment import Deployment, most_devices, splits
 from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.layers.adapters import adapter_bytes, adapter_elements
@@ -19,7 +20,8 @@ from perfmodel.workload import Workload
 class Memory:
     """Bytes on the fullest device.
 
-    `kv_waste` is the part of `kv_cache` that stays empty in last blocks; `weights_by` splits the weights by component.
+    `kv_waste` is the part of `kv_cache` that stays empty in last blocks; `weights_by` splits the weights by component;
+    `offloaded` is what waits for this device in memory of the host or on a drive, and counts in none of the others.
     """
 
     weights: Number
@@ -29,6 +31,7 @@ class Memory:
     capacity: Number
     kv_waste: Number
     weights_by: dict[str, Number]
+    offloaded: Number = 0
 
     @property
     def used(self) -> Number:
@@ -65,19 +68,19 @@ def _fuller(a: Memory, b: Memory) -> Memory:
 def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], ends: str) -> Memory:
     weights = plan.model.weight_bytes(plan.precision, plan.tp, blocks, ends, plan.dp, plan.ep)
     weights = weights | adapters_by(plan, blocks)
-    sequences = plan.share(work.batch)
-    kept, filled = (
-        sequences * plan.model.kv_bytes(tokens, plan.precision, plan.tp, blocks) if plan.cache else 0
-        for tokens in (paged_tokens(plan, cached_length(plan, work)), work.length)
-    )
+    own = plan.part(work)
+    kept, filled = cache_bytes(plan, own, blocks)
     if plan.speculation is not None:  # every device of the target holds its part of the draft
         weights = weights | {"draft": draft_weight_bytes(plan)}
         kept, filled = (
-            size + sequences * draft_kv_bytes(plan, tokens)
+            size + own.sequences * draft_kv_bytes(plan, tokens)
             for size, tokens in ((kept, paged_tokens(plan, cached_length(plan, work))), (filled, work.length))
         )
     if plan.cp > 1:
         kept, filled = kept / plan.cp, filled / plan.cp
+    away: Number = 0
+    if plan.offload.streams:
+        weights, kept, filled, away = _split_off(plan, weights, kept, filled, blocks)
     return Memory(
         weights=sum(weights.values()),
         kv_cache=kept,
@@ -86,12 +89,8 @@ def _stage_memory(plan: Deployment, work: Workload, blocks: tuple[Block, ...], e
         capacity=plan.gpu.memory,
         kv_waste=kept - filled,
         weights_by=weights,
+        offloaded=away,
     )
-
-
-def cached_length(plan: Deployment, work: Workload) -> Number:
-    """Tokens of a sequence that the cache must hold: with speculation, those being verified too."""
-    return work.length if plan.speculation is None else work.length + plan.speculation.verified - 1
 
 
 def adapters_by(plan: Deployment, blocks: tuple[Block, ...]) -> dict[str, Number]:
@@ -108,11 +107,15 @@ def adapters_by(plan: Deployment, blocks: tuple[Block, ...]) -> dict[str, Number
     return {"adapters": adapter_bytes(plan.lora, elements, plan.precision)}
 
 
-def paged_tokens(plan: Deployment, tokens: Number) -> Number:
-    """`tokens` rounded up to whole KV blocks (Kwon et al. 2023, PagedAttention, §4.1), as many on each device that
-    shares a sequence."""
-    block = plan.engine.block if plan.cp == 1 else plan.engine.block * plan.cp
-    return ceil(tokens / block) * block
+def _split_off(
+    plan: Deployment, weights: dict[str, Number], kept: Number, filled: Number, blocks: tuple[Block, ...]
+) -> tuple[dict[str, Number], Number, Number, Number]:
+    """(weights and cache that stay on the device, the part of the cache that is filled, bytes that wait elsewhere)."""
+    off, layers = plan.offload, sum(block.repeat for block in blocks if not block.inner)
+    away = off.weights * weights["layers"] + off.kv * kept
+    here = off.resident(off.kv, layers)
+    left = weights | {"layers": weights["layers"] * off.resident(off.weights, layers)}
+    return left, kept * here, filled * here, away
 
 
 def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...], head: bool) -> Number:
@@ -144,7 +147,7 @@ def activation_bytes(plan: Deployment, work: Workload, blocks: tuple[Block, ...]
         together = maximum(tokens * plan.cp, minimum(batch, 1) * work.prompt)
         mixers = [mixer for block in blocks for mixer in block.mixers]
         live = live + max(mixer.kv_bytes(1, plan.precision, tp) for mixer in mixers) * together
-    rows = tokens if plan.model.bidirectional else batch
+    rows = tokens if plan.model.bidirectional else plan.part(work).sequences
     if plan.speculation is not None:
         rows = rows * plan.speculation.verified
     logits = rows * vocabulary_on(plan.model.vocabulary, tp) * 2 * LOGIT_BYTES if head else 0

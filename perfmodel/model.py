@@ -252,10 +252,18 @@ class Model(Spec):
         return parts
 
     def kv_bytes(
-        self, tokens: Number, precision: Precision, tp: int = 1, stage: tuple[Block, ...] | None = None
+        self,
+        tokens: Number,
+        precision: Precision,
+        tp: int = 1,
+        stage: tuple[Block, ...] | None = None,
+        plain: Number | None = None,
     ) -> Number:
-        """Cache and state of one sequence of `tokens` on one device."""
-        return sum(b.repeat * b.kv_bytes(tokens, precision, tp) for b in (stage or self.blocks))
+        """Cache and state of one sequence of `tokens` on one device.
+
+        `plain` is how many of them a cache policy leaves in layers with ordinary attention, where there is one.
+        """
+        return sum(b.repeat * b.kv_bytes(tokens, precision, tp, plain) for b in (stage or self.blocks))
 
     def stages(self, pp: int) -> list[tuple[Block, ...]]:
         """The blocks of each of `pp` pipeline stages: layers as even as can be, the larger shares first."""

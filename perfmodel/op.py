@@ -62,6 +62,8 @@ class Op:
     storage             by which the constants of its kernel go: how weights ("bf16", "fp8", "w4", …) or cache are kept,
                         or the kind of recurrence
     part                tensor of the model that it multiplies by ("attention.q"), where it is one
+    variant             attention kernel that is meant, where it is another than the measured one ("flash2", "unsplit")
+    unpack_flops        vector operations inside the kernel that widen cached elements of few bits
     form                kernel of its own, by its name in `calibration:` blocks, where the kind does not tell
     heads               of attention: what its work is cut into
     decodes             whether every sequence goes on from a cache, by one token or by those that are guessed
@@ -94,6 +96,8 @@ class Op:
     storage: str = ""
     part: str = ""
     form: str = ""
+    variant: str = ""
+    unpack_flops: Number = 0
     heads: Heads | None = None
     decodes: bool = False
     collective: str = ""

@@ -133,7 +133,7 @@ def draft_totals(plan: Deployment, work: Workload) -> Totals:
     """What the guesses of the first step compute and move, repeats included, counted once over the deployment."""
     parts = [
         replace(op, repeat=op.repeat * count)
-        for count, ops, _ in draft_rounds(plan.whole(), work.batch, work.prompt)
+        for count, ops, _ in draft_rounds(plan.whole(), work.sequences, work.prompt)
         for op in ops
     ]
     return totals(parts)

@@ -18,9 +18,10 @@ BLOCK_LENGTH = 32
 class Workload:
     """`batch` sequences at once, each of `prompt` tokens in and `output` tokens out.
 
-    Of the prompt, `images` × `image_tokens` stand for images. Sizes are whole numbers, or float64 arrays of them that
-    broadcast together. Models that write by denoising take
-    `denoising_steps` passes in all (one a token when None) over blocks of `block_length`, one block after another.
+    Of the prompt, `images` × `image_tokens` stand for images, and its first `prefix` tokens are the same for all, which
+    a share `prefix_hit` of the prompts finds in the cache. Each prompt becomes `samples` completions, or is searched by
+    `beams`. Sizes are whole numbers, or float64 arrays of them that broadcast together. Models that write by denoising
+    take `denoising_steps` passes in all (one a token when None) over blocks of `block_length`, one block after another.
     """
 
     prompt: Number = PROMPT
@@ -30,11 +31,30 @@ class Workload:
     block_length: Number = BLOCK_LENGTH
     images: int = 0
     image_tokens: int = 0
+    prefix: Number = 0
+    prefix_hit: float = 1.0
+    samples: int = 1
+    beams: int = 1
 
     @property
     def text(self) -> Number:
         """Tokens of the prompt that are text."""
         return self.prompt - self.images * self.image_tokens
+
+    @property
+    def width(self) -> int:
+        """Sequences that each prompt becomes."""
+        return self.samples * self.beams
+
+    @property
+    def sequences(self) -> Number:
+        """Sequences that decode at once."""
+        return self.batch if self.width == 1 else self.batch * self.width
+
+    @property
+    def shares(self) -> bool:
+        """Whether sequences have cached tokens in common."""
+        return self.width > 1 or (self.prefix_hit > 0 and not (isinstance(self.prefix, int) and self.prefix == 0))
 
     @property
     def length(self) -> Number:
@@ -49,7 +69,7 @@ class Workload:
     @property
     def output_tokens(self) -> Number:
         """Tokens that all sequences together receive."""
-        return self.batch * self.output
+        return (self.batch if self.samples == 1 else self.batch * self.samples) * self.output
 
     @property
     def steps(self) -> Number:
@@ -73,10 +93,8 @@ class Workload:
 
     def largest(self) -> Workload:
         """The workload whose every size is the largest of its axis."""
-        sizes = (self.prompt, self.output, self.batch, self.denoising_steps, self.block_length)
-        return replace(
-            Workload(*(_largest(size) for size in sizes)), images=self.images, image_tokens=self.image_tokens
-        )
+        names = ("prompt", "output", "batch", "denoising_steps", "block_length", "prefix")
+        return replace(self, **{name: _largest(getattr(self, name)) for name in names})
 
 
 def _largest(size: Number) -> Number:

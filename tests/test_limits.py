@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perfmodel.answer import estimate
@@ -157,6 +157,9 @@ def test_fewer_bits_never_raise_the_bound(model: str, gpu: str, work: Workload) 
 
 @settings(max_examples=25, deadline=None)
 @given(models, gpus, st.integers(1, 9_000), st.integers(1, 400), st.integers(1, 64), st.booleans())
+@example("llama3-8b", "tpu-v5e", 1, 189, 4, False)  # a second tile of queries from context 128 on
+@example("qwen2.5-0.5b", "tpu-v5e", 94, 56, 17, False)
+@example("llama3-70b", "tpu-v5e", 1, 5, 60, False)  # few steps, far from each other
 def test_mean_time_per_token_equals_the_sum_of_every_step(
     model: str, gpu: str, prompt: int, output: int, batch: int, cache: bool
 ) -> None:

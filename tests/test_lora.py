@@ -1,4 +1,4 @@
-"""Adapters: parameters as PEFT prints them, formulas by hand, the overhead that Punica measured, laws."""
+"""Adapters: parameters as PEFT prints them (recalled), formulas by hand, the overhead that Punica measured, laws."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def elements(model: str, lora: Lora, tp: int = 1) -> int:
     ],
 )
 def test_parameters_are_what_peft_prints(model: str, given: str, trainable: int) -> None:
+    """The first four figures are recalled from PEFT's print_trainable_parameters(), not looked up; two are by hand."""
     assert elements(model, lora_of(given)) == trainable
 
 

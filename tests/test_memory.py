@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from perfmodel.answer import estimate
+from perfmodel.cache_memory import paged_tokens
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, precision_for
 from perfmodel.engine import ENGINES, engine
 from perfmodel.errors import DoesNotFitError, RequestError
-from perfmodel.memory import memory, paged_tokens, reserve_bytes
+from perfmodel.memory import memory, reserve_bytes
 from perfmodel.precision import Precision
 from perfmodel.workload import Workload
 

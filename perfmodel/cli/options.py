@@ -62,7 +62,7 @@ Weights = Annotated[
     str | None,
     typer.Option(help="Weight format: bf16, fp16, fp8, int8, int4, nvfp4, mxfp4, q4_k_m, llm-int8, fp8-llama3."),
 ]
-Kv = Annotated[str | None, typer.Option("--kv", help="KV-cache format: bf16, fp16, fp8, int8, int4.")]
+Kv = Annotated[str | None, typer.Option("--kv", help="KV-cache format: bf16, fp16, fp8, int8, int4, kivi2, q8_0, …")]
 Activations = Annotated[str | None, typer.Option(help="What matrix products are fed: bf16, fp16, fp8, int8, nvfp4.")]
 Exempt = Annotated[
     str | None,
@@ -75,7 +75,10 @@ Dequantize = Annotated[
         help="Where weights are widened: fused (in the product), unfused (in memory, before), or N: fused to N rows.",
     ),
 ]
-Attention = Annotated[str, typer.Option(help="flash keeps scores on the chip; naive writes them to memory.")]
+Attention = Annotated[
+    str,
+    typer.Option(help="flash keeps scores on the chip (flash1, flash2, flash3, unsplit, paged-v1); naive writes them."),
+]
 NoKvCache = Annotated[bool, typer.Option("--no-kv-cache", help="Recompute the whole sequence at every step.")]
 EngineName = Annotated[
     str,
@@ -130,6 +133,32 @@ ImageSize = Annotated[
 ]
 ImageTokens = Annotated[int | None, whole("--image-tokens", help="Tokens of an image, instead of what its size makes.")]
 Server = Annotated[bool, typer.Option("--server", help="Count HTTP and tokenization of a request in TTFT.")]
+KvPolicy = Annotated[
+    str | None,
+    typer.Option("--kv-policy", help="Cached tokens kept: streaming:4+1020, h2o:512+512, snapkv:1024+32.", metavar="P"),
+]
+KvBlock = Annotated[int | None, whole("--kv-block", help="Tokens of a KV-cache block.")]
+MaxNumSeqs = Annotated[int | None, whole("--max-num-seqs", help="Most sequences that the engine runs at once.")]
+MaxNumBatchedTokens = Annotated[
+    int | None, whole("--max-num-batched-tokens", help="Most new tokens in a pass; longer prefills run in chunks.")
+]
+OffloadWeights = Annotated[float, real("--offload-weights", help="Share of the layers' weights kept on the host.")]
+OffloadKv = Annotated[float, real("--offload-kv", help="Share of the KV cache kept on the host.")]
+OffloadTo = Annotated[str, typer.Option("--offload-to", help="Where to: host (its memory) or nvme (a drive).")]
+OffloadBandwidth = Annotated[
+    str | None, typer.Option("--offload-bandwidth", help='Rate of the way there, like "25 GB/s".', metavar="RATE")
+]
+Prefix = Annotated[int, whole("--prefix", help="Leading tokens that all prompts share and the cache has (0).")]
+PrefixHit = Annotated[float, real("--prefix-hit", help="Share of the requests that find them (1).")]
+PrefixFrom = Annotated[
+    str | None,
+    typer.Option("--prefix-from", help="Where they wait to be loaded: host or nvme.", metavar="PLACE"),
+]
+SharedPrefixAttention = Annotated[
+    bool, typer.Option("--shared-prefix-attention", help="Read what sequences share once for all (cascade attention).")
+]
+Samples = Annotated[int, whole("--samples", help="Completions of each prompt, which share its cache (1).")]
+Beams = Annotated[int, whole("--beams", help="Beams of each prompt, one of which is output (1).")]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
 
@@ -181,6 +210,20 @@ def _question(
     image_size: ImageSize = None,
     image_tokens: ImageTokens = None,
     server: Server = False,
+    kv_policy: KvPolicy = None,
+    kv_block: KvBlock = None,
+    max_num_seqs: MaxNumSeqs = None,
+    max_num_batched_tokens: MaxNumBatchedTokens = None,
+    offload_weights: OffloadWeights = 0.0,
+    offload_kv: OffloadKv = 0.0,
+    offload_to: OffloadTo = "host",
+    offload_bandwidth: OffloadBandwidth = None,
+    prefix: Prefix = 0,
+    prefix_hit: PrefixHit = 1.0,
+    prefix_from: PrefixFrom = None,
+    shared_prefix_attention: SharedPrefixAttention = False,
+    samples: Samples = 1,
+    beams: Beams = 1,
     path: Folders = None,
 ) -> dict[str, Any]:
     """The flags that shape a question → the keyword arguments of `perfmodel.estimate`."""

@@ -49,7 +49,9 @@ def estimate_screen(answer: Estimate) -> str:
     """The whole answer on one screen."""
     plan, work = answer.plan, answer.work
     title = f"{plan.model.title} on {plan.gpu_count} × {plan.gpu.title}"
-    load = f"{work.batch:,} sequence{'s' * (work.batch > 1)} at once, {work.prompt:,} tokens in, {work.output:,} out"
+    load = f"{work.sequences:,} sequence{'s' * (work.sequences > 1)} at once, "
+    load += f"of {work.batch:,} prompt{'s' * (work.batch > 1)}, " if work.width > 1 else ""
+    load += f"{work.prompt:,} tokens in, {work.output:,} out"
     parts = [
         bold(title),
         wrapped("Model", size(plan.model)),
@@ -86,6 +88,7 @@ def _memory_lines(answer: Estimate) -> str:
         ("free", held.free),
     )
     text = f"{show_bytes(held.capacity)} a GPU: " + ", ".join(f"{name} {show_bytes(size)}" for name, size in named)
+    text += f"; {show_bytes(held.offloaded)} elsewhere" if held.offloaded else ""
     return "\n".join(
         (wrapped("Memory", text), wrapped("", _bar(held.used / held.capacity)), wrapped("Room", _room(answer)))
     )
@@ -105,6 +108,9 @@ def _room(answer: Estimate) -> str:
     if context >= UNLIMITED:
         return f"{sequences:,} sequences, whatever their length (the model takes {limit:,} tokens)"
     beyond = f" (the model takes {limit:,})" if context > limit else ""
+    if answer.work.width > 1:
+        each, n = f"{answer.work.width:,} sequences", answer.work.batch
+        return f"{sequences:,} prompts of {each}, or {n:,} prompt{'s' * (n > 1)} of {context:,} tokens"
     return (
         f"{sequences:,} sequences of {answer.work.length:,} tokens, or {answer.work.batch:,} {users} of "
         f"{context:,}{beyond}"

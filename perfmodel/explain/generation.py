@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from perfmodel.answer import Estimate
 from perfmodel.batch import Batch
-from perfmodel.batching import block_pass, denoising_counts, whole_prefill
+from perfmodel.batching import block_pass, decode_pass, denoising_counts, whole_prefill
 from perfmodel.explain.text import prose, table
 from perfmodel.forward import forward
 from perfmodel.op import totals
@@ -20,9 +20,10 @@ def generation_lines(answer: Estimate) -> list[str]:
     if answer.plan.model.bidirectional:
         return denoising_lines(answer)
     work = answer.work
-    prompts = flops_of(answer, Batch.prefill(work.batch, work.prompt))
-    cached = prompts + over_steps(answer, lambda i: Batch.decode(work.batch, work.prompt + i))
-    again = prompts + over_steps(answer, lambda i: Batch.prefill(work.batch, work.prompt + 1 + i))
+    kept = replace(answer.plan, cache=True)
+    prompts = flops_of(answer, whole_prefill(kept, work))
+    cached = prompts + over_steps(answer, lambda i: decode_pass(kept, work, work.sequences, work.prompt + i))
+    again = prompts + over_steps(answer, lambda i: Batch.prefill(work.sequences, work.prompt + 1 + i))
     columns = {
         "": ["with the cache", "without it"],
         "a step computes": ["one token of each sequence", "the whole sequence so far"],
@@ -67,8 +68,7 @@ def flops_of(answer: Estimate, batch: Batch) -> int:
 def over_steps(answer: Estimate, batch: Callable[[int], Batch]) -> int:
     """Σ FLOPs of `batch(i)` over the decode steps i, exact: in pieces, where a window fills on the way."""
     steps, prompt = answer.work.decode_steps, answer.work.prompt
-    edges_of = (edge for block in answer.plan.model.blocks for mixer in block.mixers for edge in mixer.edges)
-    filled = {edge - prompt for edge in edges_of if 0 < edge - prompt < steps}
+    filled = {edge - prompt for edge in answer.plan.edges if 0 < edge - prompt < steps}
     edges = [0, *sorted(filled), steps]
     return sum(
         quadratic_sum(lambda i, start=start: flops_of(answer, batch(start + i)), end - start)  # type: ignore[misc]

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 from perfmodel.answer import Estimate
+from perfmodel.cache_memory import cache_bytes, paged_tokens
 from perfmodel.deployment import Deployment
 from perfmodel.explain.lettered import lettered, lettered_model
 from perfmodel.explain.text import line
-from perfmodel.memory import memory, paged_tokens
+from perfmodel.memory import memory
 from perfmodel.model import Model
 from perfmodel.traced import Traced, value_of
 from perfmodel.units import show_bytes, show_count
@@ -51,11 +52,14 @@ def cache_lines(answer: Estimate) -> list[str]:
         return _state_lines(model, named, work)
     token = model.kv_bytes(1, p)
     sequence = model.kv_bytes(paged_tokens(named, work.length), p)
+    total = work.batch * sequence
+    if answer.plan.cache_policy is not None or answer.work.shares:  # less than as many whole sequences
+        total = cache_bytes(replace(named.whole(), model=model), work, model.blocks)[0]
     return [
         "KV cache, of all layers and KV heads:",
         line("a token", token, _bytes(token), "Ainslie et al. 2023, §2.2"),
         line("a sequence", sequence, _bytes(sequence), "Kwon et al. 2023, §4.1"),
-        line("all sequences", work.batch * sequence, _bytes(work.batch * sequence)),
+        line("all sequences", total, _bytes(total)),
     ]
 
 

@@ -76,6 +76,9 @@ def lettered(plan: Deployment) -> Deployment:
         plan.lora,
         plan.sampling,
         plan.server,
+        plan.cache_policy,
+        plan.shared_prefix_attention,
+        plan.offload,
         plan.dp,
         plan.ep,
         plan.cp,
@@ -159,8 +162,21 @@ def lettered_precision(p: Precision) -> Precision:
 
 
 def lettered_batch(batch: Batch) -> Batch:
-    """One group, as letters B, T, S; a context of none stays a plain 0, a single new token a plain 1."""
-    sequences, tokens, context, decodes = batch.groups[0]
-    named = Traced(sequences, "B"), Traced(tokens, "T") if tokens > 1 else 1, Traced(context, "S") if context else 0
-    logits = None if batch.logits is None else named[0] * named[1]
-    return Batch((Group(*named, decodes),), logits, batch.causal, batch.over)
+    """Each group as letters B, T, S; a context of none stays a plain 0, a single new token a plain 1."""
+    many = len(batch.groups) > 1
+    groups = tuple(_lettered_group(g, str(i).translate(_BELOW) if many else "") for i, g in enumerate(batch.groups, 1))
+    logits = None if batch.logits is None else groups[0].sequences * groups[0].tokens
+    return Batch(groups, logits, batch.causal, batch.over)
+
+
+def _lettered_group(g: Group, mark: str) -> Group:
+    """A group of sequences in letters; S_kept is what a cache policy left, S_spared what others read for them."""
+    return Group(
+        Traced(g.sequences, "B" + mark),
+        Traced(g.tokens, "T" + mark) if g.tokens > 1 else 1,
+        Traced(g.context, "S" + mark) if g.context else 0,
+        g.decodes,
+        None if g.kept is None else Traced(g.kept, "S_kept" + mark),
+        None if g.spared is None else Traced(g.spared, "S_spared" + mark),
+        None if g.prompts is None else Traced(g.prompts, "B_prompts" + mark),
+    )

@@ -57,7 +57,7 @@ def _adapted(op: Op, lora: Lora) -> bool:
 
 def _beside(targets: list[Op], context: Context, lora: Lora) -> list[Op]:
     """The two kernels beside the `targets` of one launch, which read the same rows."""
-    first, r, A = targets[0], lora.rank, lora.touched(context.batch.sequences)
+    first, r, A = targets[0], lora.rank, lora.touched(context.batch.prompts)
     M, d_in = first.rows, first.depth
     n, width = len(targets), _sum(op.columns for op in targets)
     p = context.precision.stream

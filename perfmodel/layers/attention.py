@@ -9,8 +9,11 @@ from pydantic import Field, model_validator
 
 from perfmodel.arithmetic import Number, minimum
 from perfmodel.batch import Batch, View
+from perfmodel.kernels.flash import flash1_reread
+from perfmodel.kv_formats import kept_bytes, read_bytes, unpack_flops, written_bytes
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
 from perfmodel.layers.sharing import gather_context, merge_context
+from perfmodel.layers.thinning import around, thinning_ops
 from perfmodel.op import Heads, Op
 from perfmodel.precision import Precision
 from perfmodel.spec import Letter
@@ -23,8 +26,7 @@ DAO = "Dao et al. 2022 (FlashAttention), alg. 1"
 DEHGHANI = "Dehghani et al. 2023 (ViT-22B), §2"
 QIU = "Qiu et al. 2025 (Gated attention), §2"
 
-# FLOPs an element, each multiply, add, max, exp and division counted once
-ROPE_FLOPS = 3  # x·cos + rotated(x)·sin
+ROPE_FLOPS = 3  # an element, each operation counted once: x·cos + rotated(x)·sin
 SOFTMAX_FLOPS = 5  # max, subtract, exp, sum, divide
 SOFTCAP_FLOPS = 3  # divide, tanh, multiply (Gemma Team 2024, Gemma 2, §2)
 RMS_NORM_FLOPS = 4  # square, sum, scale, weight
@@ -107,6 +109,10 @@ class GroupedQueryAttention(TokenMixer):
     def edges(self) -> tuple[int, ...]:
         return (self.view.reach,) if self.view.reach else ()
 
+    @property
+    def plain(self) -> bool:
+        return self.view.reach is None
+
     def heads_on(self, tp: int) -> tuple[Number, Number]:
         """Query and KV heads on one of `tp` devices."""
         if tp == 1:
@@ -172,7 +178,8 @@ class GroupedQueryAttention(TokenMixer):
     def kv_bytes(self, tokens: Number, precision: Precision, tp: int = 1) -> Number:
         """Cache of one sequence of `tokens`: all of them, or the window − 1 that the next token will see."""
         kept = tokens if self.view.reach is None else minimum(tokens, self.view.reach - 1)
-        return kept * self.kv_elements(tp) * precision.kv.bytes
+        vectors = 0 if self.shares_kv else 2 * self.heads_on(tp)[1]
+        return kept_bytes(precision, kept, self.kv_elements(tp), vectors)
 
     def ops(self, context: Context) -> list[Op]:
         D, (H, U), (N, K) = context.width, self.sizes(), self.heads_on(context.tp)
@@ -198,7 +205,7 @@ class GroupedQueryAttention(TokenMixer):
     def _written(self, context: Context, size: Number) -> Number:
         """Bytes of new keys or values put into the cache."""
         _, K = self.heads_on(context.tp)
-        return context.batch.kept * K * size * context.precision.kv.bytes if context.cache else 0
+        return written_bytes(context.precision, context.batch.kept, K, size) if context.cache else 0
 
     def _prepare(self, context: Context) -> list[Op]:
         """Norms and rotation of queries and keys."""
@@ -226,19 +233,24 @@ class GroupedQueryAttention(TokenMixer):
     def _attend(self, context: Context) -> list[Op]:
         H, U = self.sizes()
         N, K = self.heads_on(context.tp)
-        cached = context.batch.cached(self.view)
-        return attend(
-            context,
-            pairs=context.batch.pairs(self.view),
-            square=context.batch.square_pairs(self.view),
+        batch, view, p = context.batch, self.view, context.precision
+        if self.plain and context.policy is not None:  # it sees what the policy left
+            batch = batch.thinned()
+            view = View(context.policy.budget + 1) if context.policy.windowed else view
+        ops = attend(
+            replace(context, batch=batch),
+            pairs=batch.pairs(view),
+            square=batch.square_pairs(view),
             heads=N,
             kv_heads=K,
             sizes=(H, U),
-            read=(cached * K * H, cached * K * U),
-            reach=self.view.reach,
+            read=(read_bytes(p, batch, view, K, H), read_bytes(p, batch, view, K, U)),
+            unpack=(unpack_flops(p, batch, K, H, view), unpack_flops(p, batch, K, U, view)),
+            reach=view.reach,
             softmax_flops=SOFTMAX_FLOPS + (SOFTCAP_FLOPS if self.softcap else 0) + (1 if self.alibi else 0),
             weights=N if self.sinks else 0,
         )
+        return [*ops, *(thinning_ops(context, batch, (N, K), H) if self.plain else [])]
 
 
 def attend(
@@ -250,6 +262,7 @@ def attend(
     kv_heads: Number,
     sizes: tuple[Number, Number],
     read: tuple[Number, Number],
+    unpack: tuple[Number, Number] = (0, 0),
     reach: Number | None = None,
     softmax_flops: int = SOFTMAX_FLOPS,
     weights: Number = 0,
@@ -258,15 +271,17 @@ def attend(
 ) -> list[Op]:
     """Scores, softmax and values: one fused kernel, or three that pass N·T·S scores through memory.
 
-    `square` is the pairs with the masked ones counted; `sizes` are those of a key and a value head, `read` the cached
-    elements read for scores and for values, `reach` the most keys that a query sees; `weights` 16-bit weights that the
-    softmax reads (sinks), `mark` a suffix of the names; `latent` latent attention, which has kernels of its own.
+    `square` is the pairs with the masked ones counted; `sizes` are those of a key and a value head, `read` the bytes of
+    cache read for scores and for values, `unpack` vector operations that widen them; `reach` the most keys that a query
+    sees; `weights` 16-bit weights that the softmax reads (sinks), `mark` a suffix of the names; `latent` latent
+    attention, which has kernels of its own.
     """
     N, K, (H, U), P = heads, kv_heads, sizes, pairs
     batch, p = context.batch, context.precision
     M = batch.tokens
     naive = context.attention == "naive"
     scores = square * N * p.stream.bytes if naive else 0  # one trip of the score matrix
+    reread = flash1_reread(P, M, N, (H, U), p.stream.bytes) if context.attention == "flash1" else 0
     source = VASWANI if naive else DAO
     shape = (*batch.rows[:1], N, *batch.rows[1:])
     span = batch.groups[0].context + batch.groups[0].tokens
@@ -277,14 +292,16 @@ def attend(
         "storage": p.kv.name,
         "heads": cut(batch, reach, (N, K), H if H == U else (H + U) / 2, latent),
         "decodes": batch.decodes,
+        "variant": context.attention if context.attention not in ("flash", "naive") else "",
         **common,
     }
-    return [
+    ops = [
         Op(
             f"scores{mark}",
             flops=2 * P * N * H,
             full_square_flops=2 * square * N * H,
-            kv_read_bytes=read[0] * p.kv.bytes,
+            kv_read_bytes=read[0],
+            unpack_flops=unpack[0],
             activation_bytes=M * (N + K) * H * p.stream.bytes,
             inputs=((*shape, H), (*batch.rows[:1], K, span, H)),
             output=(*shape, span),
@@ -305,14 +322,16 @@ def attend(
             f"values{mark}",
             flops=2 * P * N * U,
             full_square_flops=2 * square * N * U,
-            kv_read_bytes=read[1] * p.kv.bytes,
+            kv_read_bytes=read[1],
+            unpack_flops=unpack[1],
             activation_bytes=M * (N + K) * U * p.stream.bytes,
             launches=1 if naive else 0,
             inputs=((*shape, span), (*batch.rows[:1], K, span, U)),
             output=(*shape, U),
-            **tile,
+            **(tile | {"spilled_bytes": scores + reread}),
         ),
     ]
+    return [*ops, *around(context, unpack[0] + unpack[1], N * U, mark)]
 
 
 def cut(batch: Batch, reach: Number | None, heads: tuple[Number, Number], size: Number, latent: bool = False) -> Heads:
@@ -326,6 +345,6 @@ def cut(batch: Batch, reach: Number | None, heads: tuple[Number, Number], size: 
     context = tokens + (first.context if single else batch.cached() / B)
     if batch.over > 1 and batch.decodes:
         context = context / batch.over
-    elif batch.over > 1:
-        tokens = tokens / batch.over if single else tokens
+    elif batch.over > 1 and single:
+        tokens = tokens / batch.over
     return Heads(B, tokens, context, context if reach is None else minimum(context, reach), *heads, size, latent)

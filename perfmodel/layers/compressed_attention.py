@@ -189,7 +189,7 @@ class CompressedAttention(TokenMixer):
             heads=N,
             kv_heads=1,
             sizes=(H, H),
-            read=((batch.cached(view) + pooled[2]) * H, 0),
+            read=((batch.cached(view) + pooled[2]) * H * context.precision.kv.bytes, 0),
             reach=(batch.pairs(view) + pooled[0]) / batch.tokens,
             weights=N,
         )

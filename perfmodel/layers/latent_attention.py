@@ -9,6 +9,7 @@ from pydantic import Field
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import WHOLE, View
+from perfmodel.kv_formats import kept_bytes, read_bytes, unpack_flops, written_bytes
 from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend, cut
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
 from perfmodel.layers.sharing import gather_context, merge_context
@@ -109,12 +110,12 @@ class LatentAttention(TokenMixer):
         )
 
     def kv_bytes(self, tokens: Number, precision: Precision, tp: int = 1) -> Number:
-        return tokens * self.kv_elements() * precision.kv.bytes
+        return kept_bytes(precision, tokens, self.kv_elements(), 1)
 
     def ops(self, context: Context) -> list[Op]:
         D, N, r = context.width, self.heads_on(context.tp), self.kv_rank
         p, v = self.rope_size, self.value_size
-        written = context.batch.kept * (r + p) * context.precision.kv.bytes if context.cache else 0
+        written = written_bytes(context.precision, context.batch.kept, 1, r + p) if context.cache else 0
         ops = self._queries(context)
         down = context.gemm("kv_a_proj", D, r + p, part="kv_a", feeds=False, kv_write_bytes=written, source=DEEPSEEK_V2)
         ops += [down, context.elementwise("latent_norm", r, RMS_NORM_FLOPS, vectors=r, source=DEEPSEEK_V2)]
@@ -151,7 +152,7 @@ class LatentAttention(TokenMixer):
         rows = batch.tokens + batch.cached()
         if context.cp > 1:
             rows = rows * context.cp  # every device expands the latents that it gathered
-        read = batch.cached() * (r + p)
+        read = read_bytes(context.precision, batch, WHOLE, 1, r + p)
         up = context.gemm("kv_b_proj" + mark, r, N * (n + v), part="kv_b", rows=rows, source=DEEPSEEK_V2)
         # the latents are read once, to be expanded; the attention kernel then works on what was made of them
         return [
@@ -164,6 +165,7 @@ class LatentAttention(TokenMixer):
                 kv_heads=N,
                 sizes=(n + p, v),
                 read=(read, 0),
+                unpack=(unpack_flops(context.precision, batch, 1, r + p), 0),
                 mark=mark,
                 latent=True,
             ),
@@ -174,7 +176,7 @@ class LatentAttention(TokenMixer):
         N, r, n, p, v = self.heads_on(context.tp), self.kv_rank, self.nope_size, self.rope_size, self.value_size
         view = View(window=self.indexer.keep) if self.indexer else WHOLE
         batch = context.batch
-        read = batch.cached(view) * (r + p)
+        read = read_bytes(context.precision, batch, view, 1, r + p)
         into = self._across(context, "absorb_q" + mark, n, r, n)
         back = self._across(context, "absorb_v" + mark, r, v, v)
         inside = attend(
@@ -185,6 +187,7 @@ class LatentAttention(TokenMixer):
             kv_heads=1,
             sizes=(r + p, r),
             read=(read, 0),
+            unpack=(unpack_flops(context.precision, batch, 1, r + p, view), 0),
             reach=view.reach,
             mark=mark,
             latent=True,

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
+from perfmodel.cache import CachePolicy
 from perfmodel.lora import Lora
 from perfmodel.op import Op, Shape
 from perfmodel.precision import Precision, Stored, storage_of, stored_bytes
@@ -64,9 +65,10 @@ class Context:
     batch       what the pass is given
     precision   how weights, cache and activations are stored
     tp          devices that share the layer's heads and columns
-    attention   "flash" (scores stay on the chip) or "naive" (scores go through memory)
+    attention   "flash" (scores stay on the chip), a kernel of that kind, or "naive" (scores go through memory)
     cache       whether keys and values are kept for later passes
     skew        exponent α of the experts' popularity, i^−α; 0 when all are alike
+    policy      which cached tokens layers with ordinary attention keep; None: all
     exempt      tensors of the block that a checkpoint leaves in 16 bits, by name or prefix
     formats     (tensors by name or prefix, their format) where it is another than that of most
     label       prefix of the names of the layer's tensors
@@ -85,6 +87,7 @@ class Context:
     attention: str = "flash"
     cache: bool = True
     skew: float = 0.0
+    policy: CachePolicy | None = None
     exempt: tuple[str, ...] = ()
     formats: Formats = ()
     label: str = ""
@@ -271,6 +274,11 @@ class TokenMixer(Layer):
     def kv_bytes(self, tokens: Number, precision: Precision, tp: int = 1) -> Number:
         """What one sequence of `tokens` leaves for later passes, on one of `tp` devices."""
         return 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is ordinary attention: every query sees all keys before it, so that a cache policy can hold."""
+        return False
 
     def score_heads(self, tp: int) -> Number:
         """Heads with a score matrix on one of `tp` devices; 0 where there is none."""

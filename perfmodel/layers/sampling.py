@@ -120,7 +120,7 @@ def _run(steps: list[str]) -> list[tuple[str, Step]]:
 
 def _step(context: Context, vocabulary: Number, name: str, step: Step) -> Op:
     rows = context.batch.head_rows
-    history = context.batch.cached() + context.batch.tokens if name == "penalties" else 0
+    history = context.batch.written if name == "penalties" else 0
     return Op(
         name.replace("-", "_"),
         "elementwise",

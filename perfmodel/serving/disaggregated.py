@@ -64,7 +64,7 @@ class Disaggregated:
     @cached_property
     def prefill_rate(self) -> float:
         """Requests a second that a prefill worker serves, in passes as full as they may be."""
-        prompt = self.traffic.prompts.mean
+        prompt = self.traffic.computed
         tokens = max(min(self.filling.rules.budget, self.together * prompt), 1.0)
         return tokens / prompt / self.filling.seconds(tokens, 0.0, 0.0)
 

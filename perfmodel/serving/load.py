@@ -93,7 +93,7 @@ class Load:
         usual = Rules(
             engine.policy,
             min(engine.token_budget, IN_FLIGHT) * self.plan.dp,
-            engine.sequences_limit,
+            engine.sequences_limit or NO_LIMIT,
             self.held,
             engine.reserves,
             costs.request_s,
@@ -104,7 +104,7 @@ class Load:
     @cached_property
     def most(self) -> int:
         """Sequences that can run at once, as far as the traffic may bring them."""
-        traffic, mean = self.part, self.traffic.prompts.mean + self.traffic.outputs.mean + self.traffic.cached
+        traffic, mean = self.part, self.traffic.prompts.mean + self.traffic.outputs.mean
         asked = traffic.concurrency or traffic.requests
         return max(int(min(asked, self.rules.sequences, 4 * self.held / mean + 1)), 1)
 
@@ -114,10 +114,10 @@ class Load:
         t = self.traffic
         shortest = 1.0 if t.prompts.kind == "lognormal" else t.prompts.low
         return Range(
-            prompt=t.prompts.squares / t.prompts.mean,
-            cached=float(t.cached),
-            shortest=t.cached + shortest,
-            longest=t.cached + t.prompts.high + t.outputs.high,
+            prompt=t.prompts.squares / t.prompts.mean * (t.computed / t.prompts.mean),
+            cached=t.hit * min(t.cached, t.prompts.mean - 1),
+            shortest=shortest,
+            longest=t.prompts.high + t.outputs.high,
             most=ceil(self.most / self.plan.dp),
             budget=ceil(self.rules.budget / self.plan.dp),
         )
@@ -257,6 +257,8 @@ class MadeOf(NamedTuple):
         return cls(waiting / n, after / n, rates / several, running / n, repeat)
 
 
+NO_LIMIT = 1 << 20
+"""Sequences at once of an engine that has no limit of its own."""
 IN_FLIGHT = 8192
 """Most tokens of a pass of a server that batches in flight, whatever its engine would take of a batch at once."""
 
@@ -271,5 +273,4 @@ def tokens_held(plan: Deployment, traffic: Traffic) -> float:
     budget = min(plan.engine.token_budget, IN_FLIGHT)
     plan = replace(plan, engine=replace(plan.engine, token_budget=budget))
     prompt, output = (max(round(lengths.mean), 1) for lengths in (traffic.prompts, traffic.outputs))
-    held = most_sequences(plan, Workload(prompt + traffic.cached, output)) // plan.replicas
-    return float(held * (prompt + output + traffic.cached))
+    return float(most_sequences(plan, Workload(prompt, output)) // plan.replicas * (prompt + output))

@@ -98,6 +98,8 @@ def serve(
     prompt: Any = PROMPT,
     output: Any = OUTPUT,
     batch: Any = 1,
+    samples: int = 1,
+    beams: int = 1,
     **question: Any,
 ) -> Serving:
     """The `Serving` of `model` on `gpu` under traffic; other keywords are those of `estimate`.
@@ -114,6 +116,8 @@ def serve(
     """
     if batch != 1:
         raise RequestError("--batch is for a batch that starts together; a server has --concurrency or --rate.")
+    if samples != 1 or beams != 1:
+        raise RequestError("--samples and --beams are for estimate; serve completes each request once.")
     given = {"closed": concurrency, "open": rate, "trace": trace}
     arrival = arrival or next((name for name, value in given.items() if value is not None), "closed")
     if arrival == "closed" and concurrency is None:
@@ -137,6 +141,7 @@ def serve(
         must_fit=False,
         **question,
     )
+    sent = replace(sent, cached=one.work.prefix, hit=one.work.prefix_hit)
     if prefill_workers is None and decode_workers is None:
         if prefill_tp is not None or prefill_batch is not None:
             raise RequestError("--prefill-tp and --prefill-batch are for --prefill-workers or --decode-workers.")

@@ -1,10 +1,8 @@
 """One engine serving many requests, pass by pass: who waits, who prefills, who decodes.
 
-Passes that only decode are taken together until the next request ends or comes, since nothing else changes on the
-way; so that a simulation takes a few events a request however long the outputs are. What each figure is made of is
-kept as passes with weights: mean time to first token is the time that requests spend waiting for theirs, summed over
-passes and divided by their number, and mean time per token likewise, so that both come apart into compute, bandwidth,
-link and overhead as every other time does.
+Passes that only decode are taken together until the next request ends or comes: a few events a request, however long
+the outputs are. What each mean is made of is kept as passes with weights, so that it comes apart into compute,
+bandwidth, link and overhead as every other time does.
 """
 
 from __future__ import annotations
@@ -20,8 +18,7 @@ POLICIES = ("mixed", "prefill-first", "decode-first", "static")
 
 
 class Request(NamedTuple):
-    """One request: tokens to prefill, tokens of its context that need no prefill, tokens to write, and when it is
-    sent (of a closed loop: not before)."""
+    """Tokens to prefill, to write, when it is sent (at the earliest), and tokens before it that need no prefill."""
 
     prompt: int
     output: int
@@ -346,8 +343,7 @@ class _Run:
             heapq.heappush(self.coming, (self.sent[following] + self.rules.request_s, following))
 
 
-TINY = 1e-15
-"""Rounding of a sum of rates that all have been taken away again."""
+TINY = 1e-15  # rounding of a sum of rates that all have been taken away again
 
 
 def _rate(r: Request) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch, Group
-from perfmodel.batching import Passes
+from perfmodel.batching import Passes, decode_pass
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.latency import SECONDS, Time, decode_time, pipelined
@@ -86,12 +86,13 @@ class Steps:
         sequences = np.maximum(m / over.prompt, 1.0)
         group = Group(sequences, m / sequences, over.cached + max(over.prompt - over.budget, 0.0) / 2)
         alone = _pass(c, plan, Batch((group,)), "prefill", c.costs.prompt_s)
-        mixed = _pass(c, plan, Batch((group, Group(b, 1, s, decodes=True))), "prefill", c.costs.prompt_s)
-        every = b[0] * plan.dp * plan.replicas
-        step = decode_time(plan, Workload(over.prompt, 2, every), s, c)
+        unguessed = replace(plan, speculation=None)
+        decoding = decode_pass(unguessed, Workload(over.prompt, 2), b, s)
+        mixed = _pass(c, plan, Batch((group, *decoding.groups)), "prefill", c.costs.prompt_s)
+        work = Workload(over.prompt, 2, b[0] * plan.dp * plan.replicas)
+        step = decode_time(plan, work, s, c)
         if plan.speculation is not None:  # beside prompts too, a token takes what guessing leaves of a step
-            plain = decode_time(replace(plan, speculation=None), Workload(over.prompt, 2, every), s, c)
-            mixed = mixed.plus(step).plus(plain.times(-1))
+            mixed = mixed.plus(step).plus(decode_time(unguessed, work, s, c).times(-1))
         times = {}
         for name in SECONDS:
             times[name] = grid = np.zeros((len(tokens), len(decodes), len(contexts)))

@@ -40,7 +40,7 @@ def saturation(load: Load) -> Saturation:
         rate = 1/(T·t(b, s)/b + p),   s = S + T/2
     """
     t, rules = load.traffic, load.rules
-    length = t.cached + t.prompts.mean + t.outputs.mean
+    length = t.prompts.mean + t.outputs.mean
     # a running sequence holds its prompt and on average half of its output, unless all of it was set aside
     held = load.held / (length if rules.reserves else length - t.outputs.mean / 2)
     limit = float(min(rules.sequences, rules.budget) if rules.policy == "mixed" else rules.sequences)
@@ -57,13 +57,13 @@ def saturation(load: Load) -> Saturation:
 def middle(load: Load) -> float:
     """Mean context of a decoding sequence, S + T/2."""
     t = load.traffic
-    return t.cached + t.prompts.mean + t.outputs.mean / 2
+    return t.prompts.mean + t.outputs.mean / 2
 
 
 def prefill_s(load: Load, steps: Steps, decodes: float, tokens: float | None = None) -> float:
     """Seconds that one prompt adds to a rank's work beside `decodes` sequences, in passes of `tokens` prompt tokens (as
     full as the budget lets them be)."""
-    rules, prompt = load.rules, load.traffic.prompts.mean
+    rules, prompt = load.rules, load.traffic.computed
     room = max(rules.budget / load.plan.dp - (decodes if rules.policy == "mixed" else 0), 1)
     tokens = min(room, prompt * max(decodes, 1)) if tokens is None else tokens
     if rules.policy == "mixed":
@@ -102,7 +102,7 @@ def open_loop(load: Load) -> OpenLoop | None:
     running = 1.0
     for _ in range(200):
         batch = min(max(running, 1.0), most)
-        alone = prefill_s(load, steps, batch, t.prompts.mean)
+        alone = prefill_s(load, steps, batch, t.computed)
         step = steps.seconds(0.0, batch, middle(load))
         tpot = step / max(1 - rate * alone, 1e-3)
         running = (running + rate * t.outputs.mean * tpot) / 2

@@ -26,7 +26,7 @@ class Traffic:
                  server does; "burst": all requests at once; "trace": as the trace says
     prompts, outputs  their lengths
     requests     how many there are
-    cached       tokens before each prompt whose keys and values are there already
+    cached       leading tokens of a prompt whose keys and values are there already, for a share `hit` of the requests
     times        of a trace: when each request comes, with its lengths
     """
 
@@ -37,23 +37,33 @@ class Traffic:
     rate: float | None = None
     requests: int = FEWEST
     cached: int = 0
+    hit: float = 1.0
     times: tuple[tuple[float, int, int], ...] = ()
     seed: int = SEED
 
     def drawn(self) -> list[Request]:
         """The requests; the same for the same seed."""
+        random, at = Random(self.seed), 0.0
         if self.times:
-            return [Request(prompt, output, at, self.cached) for at, prompt, output in self.times]
-        random = Random(self.seed)
+            return [self._request(prompt, output, sent, random) for sent, prompt, output in self.times]
         prompts, outputs = (lengths.drawn(random, self.requests) for lengths in (self.prompts, self.outputs))
-        found = [Request(p, o, 0.0, self.cached) for p, o in zip(prompts, outputs, strict=True)]
-        if self.arrival != "open":
-            return found
-        at, rate = 0.0, self.rate or 1.0
-        for i, request in enumerate(found):
-            found[i] = request._replace(sent=at)
-            at += random.expovariate(rate)
+        found = []
+        for prompt, output in zip(prompts, outputs, strict=True):
+            found.append(self._request(prompt, output, at, random))
+            at += random.expovariate(self.rate) if self.arrival == "open" and self.rate else 0.0
         return found
+
+    def _request(self, prompt: int, output: int, sent: float, random: Random) -> Request:
+        """At least the last token of a prompt is computed, for its logits."""
+        cached = min(self.cached, prompt - 1)
+        if cached and self.hit < 1 and random.random() >= self.hit:
+            cached = 0
+        return Request(prompt - cached, output, sent, cached)
+
+    @property
+    def computed(self) -> float:
+        """Mean of prompt tokens that are not found in the cache."""
+        return self.prompts.mean - self.hit * min(self.cached, self.prompts.mean - 1)
 
     @property
     def at_once(self) -> int | None:
