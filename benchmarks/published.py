@@ -24,16 +24,19 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from perfmodel.errors import PerfModelError
-from perfmodel.latency import Latency, Time
+from perfmodel.latency import Time
 from perfmodel.layers.attention import GroupedQueryAttention
 from perfmodel.layers.feedforward import GatedFeedForward
 from perfmodel.model import Model
-from perfmodel.published.loaded import ClosedLoop
+from perfmodel.published.loaded import Loaded
 from perfmodel.published.names import Unscored, gpu_of, served
-from perfmodel.published.predictions import FIGURES, LOADED, Prediction, Static, batches, predictions
+from perfmodel.published.predictions import FIGURES, LOADED, Prediction, Static, predictions
 from perfmodel.published.questions import Plans, Question, question
 from perfmodel.published.rows import COLUMNS, Row, chosen, rows_of
 from perfmodel.published.scores import score, unscored
@@ -57,12 +60,14 @@ FORMATS = {
 
 
 def workload(q: Question) -> Workload:
-    return Workload(float(q.prompt), float(q.output), float(q.batch or batches(q.plan, [q])[0]))
+    at_once = float(Loaded(q.plan, (q,)).at_hand[0]) if q.mode in LOADED else float(q.batch or 1)
+    return Workload(float(q.prompt), float(q.output), at_once)
 
 
 def figure(q: Question, work: Workload, seconds: Iterable[Any]) -> float:
     """The figure asked for, in the row's unit, from seconds of TTFT, TPOT and the whole."""
-    times = Latency(*(Time(s, s, compute=s, bandwidth=0.0, link=0.0, overhead=0.0) for s in seconds))
+    ttft, tpot, e2e = (Time(s, s, compute=s, bandwidth=0.0, link=0.0, overhead=0.0) for s in seconds)
+    times = SimpleNamespace(ttft=ttft, tpot=tpot, e2e=e2e, cycle=e2e)
     return float(FIGURES[q.figure](q.plan, work, times)[0]) * q.scale
 
 
@@ -80,8 +85,8 @@ def roofline(q: Question) -> float:
     if q.figure == "peak_memory":
         raise Unscored("memory is no time")
     work = workload(q)
-    times = ClosedLoop(q.plan, work) if q.mode in LOADED else Static(q.plan, work)
-    return figure(q, work, (times.ttft.bound, times.tpot.bound, times.e2e.bound))
+    times: Any = Loaded(q.plan, (q,)) if q.mode in LOADED else Static(q.plan, work)
+    return figure(q, work, (float(np.max(t.bound)) for t in (times.ttft, times.tpot, times.cycle)))
 
 
 class Aiconfigurator:

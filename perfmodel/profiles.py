@@ -15,6 +15,10 @@ DEFAULTS = (
     "memory_share",
     "block",
     "token_budget",
+    "sequences_limit",
+    "policy",
+    "reserves",
+    "exchange",
     "framework_bytes",
     "comm_bytes",
     "graph_bytes",
@@ -53,6 +57,12 @@ HABITS = {
     ),
     "vllm 0.1+": Habits("Q, K, V and gate, up as one product each; every launch by itself", UNKNOWN, "recalled"),
     "vllm rocm": Habits("as vLLM V1, by HIP graphs", "as vLLM V1", "recalled"),
+    "trtllm 1.1+": Habits(
+        "CUDA graphs of decode, torch.compile where asked; Q, K, V and gate, up as one product each",
+        "the overlap scheduler prepares the next step while one runs",
+        "recalled",
+    ),
+    "trtllm nim": Habits("as TensorRT-LLM of 2024", "HTTP server beside the engine", "recalled"),
     "sglang any": Habits(
         "CUDA graphs of decode; Q, K, V and gate, up as one product each",
         "the scheduler runs one batch ahead of the device",

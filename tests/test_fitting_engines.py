@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perfmodel.errors import RequestError
 from perfmodel.fitting import engines, free, silicon
 from perfmodel.fitting.engines import EngineFit, fitted, problem
 from perfmodel.fitting.joint import Free, Joint
-from perfmodel.fitting.runs import groups_of, phase
+from perfmodel.fitting.runs import expected, groups_of, phase
 from perfmodel.published.predictions import predictions
 from perfmodel.published.rows import Row
 
@@ -217,7 +218,7 @@ def test_priors_are_of_engines_and_overheads_that_exist() -> None:
 
 def test_phases_tell_prefill_from_decode() -> None:
     groups, _ = groups_of(asked_rows())
-    assert {phase(q) for g in groups for q in g.asked if g.arrivals == ""} == {"prefill", "decode"}
+    assert {phase(q) for g in groups for q in g.asked if g.loaded is None} == {"prefill", "decode"}
 
 
 @pytest.mark.parametrize(
@@ -245,3 +246,60 @@ def test_one_run_under_two_splits_is_the_same_run(rows_of_runs) -> None:
     assert first.batch_or_concurrency == second.batch_or_concurrency == 128
     assert "the same run as line 2" in second.note
     assert first.quality == "ok"
+
+
+# ── servers under load ───────────────────────────────────────────────────────────────────────────
+
+
+def test_recipes_stand_in_the_notes(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    """What InferenceX's launch scripts set, and how NVIDIA's own requests end."""
+    gathers, _ = rows_of_runs({"backend": "trtllm"})
+    assert "prompts gather for 20 steps or 14746 tokens" in gathers.note
+    assert "passes of at most 16384 tokens" in gathers.note
+    wide, _ = rows_of_runs({"backend": "trtllm", "tp_size": "8"})
+    assert "gather" not in wide.note
+    polls, _ = rows_of_runs({"backend": "sglang"})
+    assert "requests are taken in every 30 steps" in polls.note
+    own = {"silicon_data_source": "source_file=/x/Qwen_Qwen3-32B.csv; silicon_concurrency=16"}
+    apart, _ = rows_of_runs(own)
+    assert "outputs end apart" in apart.note
+    together, _ = rows_of_runs(own | {"backend": "sglang"})
+    assert "apart" not in together.note
+
+
+def test_runs_are_simulated_as_their_notes_say(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    eager, patient = (
+        {p.row.metric: p.expected for p in predictions(rows_of_runs({"backend": "trtllm", "isl": isl}))}
+        for isl in ("1025", "1024")
+    )
+    assert patient["ttft_ms"] > 1.5 * eager["ttft_ms"], "a prompt of 1,024 tokens gathers, one of 1,025 does not"
+
+
+def test_a_fit_follows_the_simulation(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    """Rescheduled means are those of the simulation at its own constants, and move with others."""
+    rows = rows_of_runs({}, {"batch_size": "64"})
+    groups, _ = groups_of(rows)
+    (group,) = groups
+    told = {(p.row.line, p.row.metric): p.expected for p in predictions(rows)}
+    again = expected(group, group.plan)
+    for q, value in zip(group.asked, again, strict=True):
+        assert value == pytest.approx(told[q.row.line, q.row.metric], rel=1e-6)
+    slower = replace(group.plan, gpu=group.plan.gpu.model_copy(update={"memory_bandwidth": 4e12}))
+    assert (expected(group, slower) > again).all()
+
+
+def test_serving_is_held_against_runs(rows_of_runs, run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    rows_of_runs({}, {"model_path": "deepseek-ai/DeepSeek-V3", "batch_size": "8", "tp_size": "8"})
+    from perfmodel.fitting import loaded
+
+    monkeypatch.setattr(loaded, "package_version", lambda: "0")
+    assert loaded.compared("aiconfigurator", "metric").chosen.rows
+    dense = loaded.rows_from("aiconfigurator", "dense", "ok").rows
+    experts = loaded.rows_from("aiconfigurator", "experts", "ok").rows
+    assert {r.model for r in dense} == {"Llama-3.1-70B"}
+    assert len(dense) == len(experts) == 2
+    with pytest.raises(RequestError, match="did you mean experts"):
+        loaded.rows_from("aiconfigurator", "expert", "ok")
+    with pytest.raises(RequestError, match="--from: nothing is called"):
+        loaded.rows_from("splitwise", None, "ok")
+    assert "Errors by metric" in run("validate", "serving", "--by", "metric").out

@@ -32,7 +32,7 @@ def test_what_was_not_seen_widens(phase: str) -> None:
     known = factor(plan(), phase)
     assert 1 < known < 2
     assert factor(plan(gpu="h100-nvl"), phase) > known  # a device without runs, nor tables
-    assert factor(plan(model="falcon-40b"), phase) > known
+    assert factor(plan(model="falcon-40b"), phase) >= known
     assert factor(plan(version="0.99.1"), phase) >= known
     assert factor(plan(gpu="tpu-v5e"), phase) > factor(plan(gpu="h100-nvl"), phase)  # not even its architecture
 

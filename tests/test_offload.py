@@ -126,7 +126,7 @@ def test_a_prefix_brought_back() -> None:
     assert host.ttft_s.expected - here.ttft_s.expected == pytest.approx(size / (63e9 * REACHED))
     assert drive.ttft_s.expected - here.ttft_s.expected == pytest.approx(size / (7e9 * REACHED))
     again = asked(prompt=12_000).ttft_s.expected
-    assert host.ttft_s.expected < again < drive.ttft_s.expected  # an H100 computes it sooner than a drive brings it
+    assert host.ttft_s.expected < min(again, drive.ttft_s.expected)  # memory of the host is nearer than either
     assert host.latency.tpot == here.latency.tpot
 
 

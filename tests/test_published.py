@@ -7,23 +7,24 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from perfmodel.calibration import Constants
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, precision_for
 from perfmodel.errors import PerfModelError, SpecError
 from perfmodel.latency import latency, prefill_time
 from perfmodel.precision import number_format
-from perfmodel.published import loaded
 from perfmodel.published.comparison import compared
-from perfmodel.published.loaded import ClosedLoop, sequences_held
+from perfmodel.published.loaded import Loaded, habits_of, traffic_of
 from perfmodel.published.names import Unscored, engine_of, gpu_of, model_of, precision_of, release, served, speculates
 from perfmodel.published.peak import CONTEXT, TOGETHER, peak_bytes
 from perfmodel.published.predictions import Prediction, predictions
 from perfmodel.published.questions import Plans, question
 from perfmodel.published.rows import COLUMNS, Row, chosen, rows_of
 from perfmodel.published.scores import grouped, report, score, unscored, worst
+from perfmodel.serving.lengths import Lengths
+from perfmodel.serving.load import Load
 from perfmodel.workload import Workload
 
 GIVEN: dict[str, Any] = {
@@ -476,46 +477,67 @@ def test_memory_by_hand() -> None:
 # ── loaded ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_closed_loop_by_hand() -> None:
-    plan = Plans().of(row())
-    work = Workload(np.array([512.0]), np.array([128.0]), np.array([16.0]))
-    loop = ClosedLoop(plan, work)
-    first = prefill_time(plan, Workload(512, 128, 1)).expected
-    from perfmodel.latency import decode_time
+def under_load(**given: Any) -> Loaded:
+    plans = Plans()
+    one = row(mode="concurrency", **given)
+    asked = question(one, plans)
+    return Loaded(asked.plan, (asked,))
 
-    step = decode_time(plan, Workload(512, 128, 16), 512 + 64).expected
-    tpot = step + 0.9 * 15 * first / 128
-    ttft = first * (0.82 + 0.63 * 15**0.82) + 0.18 * step
-    assert loop.tpot.expected == pytest.approx(tpot)
-    assert loop.ttft.expected == pytest.approx(ttft)
+
+def test_a_closed_loop_is_simulated() -> None:
+    loop = under_load(batch_or_concurrency=16)
+    answer = serve_load(loop)
+    assert float(loop.ttft.expected[0]) == pytest.approx(answer.ttfts.mean, rel=0.02)
+    assert float(loop.tpot.expected[0]) == pytest.approx(answer.tpots.mean, rel=0.02)
     busy = {"mode": "concurrency", "batch_or_concurrency": 16}
-    assert expected(metric="output_tok_s_total", **busy) == pytest.approx(16 * 128 / (ttft + 127 * tpot))
+    # Little: those in flight over the rate at which they leave
+    assert expected(metric="output_tok_s_total", **busy) == pytest.approx(16 * 128 / float(loop.e2e.expected[0]))
+
+
+def serve_load(loop: Loaded) -> Load:
+    (load,) = loop.loads
+    return Load(loop.plan, load.traffic)
+
+
+def test_one_client_sees_a_batch_of_one() -> None:
+    loop = under_load(batch_or_concurrency=1)
+    alone = prefill_time(loop.plan, Workload(512, 128, 1)).expected
+    costs = Constants(loop.plan.gpu, loop.plan.engine).costs
+    assert float(loop.ttft.expected[0]) > alone + costs.request_s
+    assert float(loop.ttft.expected[0]) < 1.5 * alone + costs.request_s + 3 * float(loop.tpot.expected[0])
 
 
 def test_what_memory_does_not_hold_waits() -> None:
-    plan = Plans().of(row(gpu="h100", n_gpus=2, engine_version="1.0"))
-    sizes = Workload(np.array([2048.0]), np.array([512.0]), np.array([1e4]))
-    loop = ClosedLoop(plan, sizes)
-    (held,) = sequences_held(plan, sizes)
-    from perfmodel.memory import most_sequences
+    given = {"gpu": "h100", "n_gpus": 2, "engine_version": "1.0", "prompt_tokens": 2048, "output_tokens": 512}
+    many, few = (under_load(**given, batch_or_concurrency=c) for c in (1000, 100))
+    (load,) = many.loads
+    assert load.most_running <= load.held / (2048 + 512)
+    assert float(many.ttft.expected[0]) > 5 * float(few.ttft.expected[0])
 
-    assert held == most_sequences(plan, Workload(2048, 512, 1)) < 1e4
-    assert loop.running == held
-    served_s = loop.ttft.expected + 511 * loop.tpot.expected
-    assert loop.e2e.expected == pytest.approx(served_s)
-    # Little: those in flight over the rate at which they leave
-    alone = ClosedLoop(plan, Workload(sizes.prompt, sizes.output, held))
-    assert loop.e2e.expected * held / alone.e2e.expected == pytest.approx(1e4)
+
+def test_lengths_and_habits_stand_in_the_note() -> None:
+    drawn = "lengths drawn from 0.8 to 1 of the named; prompts gather for 20 steps or 14746 tokens"
+    one = question(row(mode="concurrency", batch_or_concurrency=8, prompt_tokens=900, note=drawn), Plans())
+    assert traffic_of(one).prompts == Lengths.uniform(800, 1000)
+    assert dict(habits_of(one)) == {"gather_steps": 20, "gather_tokens": 14746}
+    apart = question(
+        row(mode="concurrency", batch_or_concurrency=8, output_tokens=100, note="outputs end apart"), Plans()
+    )
+    assert traffic_of(apart).outputs == Lengths.uniform(90, 110)
+    assert traffic_of(apart).concurrency == 8
 
 
 def test_a_saturated_server_takes_what_it_holds() -> None:
     given = {"mode": "offline_throughput", "metric": "output_tok_s_total"}
-    alike = expected(**given, batch_or_concurrency=256)
-    assert expected(**given, batch_or_concurrency=None) == pytest.approx(alike)
-    assert expected(**given, batch_or_concurrency=None, note="100 requests at once") == pytest.approx(
-        expected(**given, batch_or_concurrency=100)
-    )
-    assert loaded.SATURATED == 256
+    whole = expected(**given, batch_or_concurrency=None)
+    hundred = expected(**given, batch_or_concurrency=None, note="100 requests at once")
+    assert hundred == pytest.approx(expected(**given, batch_or_concurrency=100))
+    assert hundred < whole, "the tail of few requests weighs more"
+
+
+def test_what_holds_not_one_request_is_not_predicted() -> None:
+    (none,) = predictions([row(mode="concurrency", batch_or_concurrency=4, model="llama-3-70b", gpu="h100", n_gpus=1)])
+    assert "do not fit" in none.reason
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────
