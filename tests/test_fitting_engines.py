@@ -23,6 +23,8 @@ RUN = {
     "precision": "fp8", "mode": "agg", "isl": "1024", "osl": "1024", "gemm_quant_mode": "fp8",
     "moe_quant_mode": "fp8", "batch_size": "16", "tp_size": "2", "pp_size": "1", "attention_dp_size": "1",
     "moe_tp_size": "1", "moe_ep_size": "1", "decode_tp_size": "", "decode_num_workers": "", "silicon_ttft_ms": "95.5",
+    "prefill_num_workers": "", "prefill_tp_size": "", "prefill_attention_dp_size": "", "prefill_moe_ep_size": "",
+    "prefill_batch_size": "", "decode_pp_size": "", "decode_attention_dp_size": "", "decode_moe_ep_size": "",
     "silicon_tpot_ms": "14.2",
 }  # fmt: skip
 
@@ -87,7 +89,7 @@ def test_runs_that_contradict_each_other_are_both_doubted(rows_of_runs) -> None:
 
 def test_what_is_not_modelled_yet_has_its_reason(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
     rows = rows_of_runs({"mode": "disagg"}, {"moe_ep_size": "8"}, {"attention_dp_size": "4"})
-    assert silicon.unasked(rows[0]) == "disaggregated serving is not modelled yet"
+    assert silicon.unasked(rows[0]) == "pools of workers are predicted, not fitted"
     assert rows[2].note.startswith("EP8")
     assert rows[4].batch_or_concurrency == 64, "the file has requests of each replica of the attention"
     groups, left_out = groups_of(rows)
@@ -303,3 +305,23 @@ def test_serving_is_held_against_runs(rows_of_runs, run, monkeypatch: pytest.Mon
     with pytest.raises(RequestError, match="--from: nothing is called"):
         loaded.rows_from("splitwise", None, "ok")
     assert "Errors by metric" in run("validate", "serving", "--by", "metric").out
+
+
+POOLS = {
+    "mode": "disagg", "prefill_num_workers": "2", "prefill_tp_size": "2", "prefill_attention_dp_size": "1",
+    "prefill_moe_ep_size": "1", "prefill_batch_size": "4", "decode_num_workers": "1", "decode_tp_size": "4",
+    "decode_pp_size": "1", "decode_attention_dp_size": "1", "decode_moe_ep_size": "1", "batch_size": "",
+    "silicon_data_source": "db-dump/2026-04-27; silicon_concurrency=32; measured=2026-04-17",
+}  # fmt: skip
+
+
+def test_pools_are_predicted_where_their_workers_are_recorded(rows_of_runs) -> None:  # type: ignore[no-untyped-def]
+    first, step = rows_of_runs(POOLS)
+    assert (first.mode, first.tp, first.n_gpus, first.batch_or_concurrency) == ("disaggregated", 4, 4, 32)
+    assert "2 prefill workers of tp 2 dp 1 ep 1, 4 prompts a pass, 1 decode workers" in first.note
+    told = predictions([first, step])
+    assert not any(p.reason for p in told)
+    together = predictions(rows_of_runs({"batch_size": "32", "tp_size": "4"}))
+    assert told[1].expected < together[1].expected, "no prompt interrupts a decode worker"
+    unknown, _ = predictions(rows_of_runs(POOLS | {"prefill_num_workers": ""}))
+    assert unknown.reason == "how many workers prefill and decode is not recorded"

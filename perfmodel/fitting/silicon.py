@@ -71,8 +71,8 @@ def silicon_rows() -> list[Row]:
 
 
 def unasked(row: Row) -> str:
-    """Why nothing can be asked of a row yet, which the row's other columns do not tell; "" where something can."""
-    return "disaggregated serving is not modelled yet" if row.mode == DISAGGREGATED else ""
+    """Why a row tells an engine's constants nothing, which its other columns do not say; "" where it does."""
+    return "pools of workers are predicted, not fitted" if row.mode == DISAGGREGATED else ""
 
 
 def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...]]) -> Iterator[Row]:
@@ -84,8 +84,9 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
         doubts.append(f"the same run as line {first}")
     length = MEAN_LENGTH if drawn else 1.0
     model, weights = _checkpoint(run)
-    tp, dp, ep = _split(run)
-    pp, together = _count(run["pp_size"]), run["mode"] == "agg"
+    together = run["mode"] == "agg"
+    tp, dp, ep = _split(run) if together else _worker(run, "decode")
+    pp = _count(run["pp_size"] if together else run["decode_pp_size"])
     for metric, column in (("ttft_ms", "silicon_ttft_ms"), ("tpot_ms", "silicon_tpot_ms")):
         yield Row(
             line=line,
@@ -94,15 +95,15 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
             engine_version=_version(run),
             model=model,
             gpu=DEVICES[run["system"]],
-            n_gpus=tp * pp * dp if together else None,
-            tp=tp if together else None,
-            pp=pp if together else None,
+            n_gpus=tp * pp * dp,
+            tp=tp,
+            pp=pp,
             weight_dtype=weights,
             act_dtype=_fed(run, drawn),
             kv_dtype=_cache(run, drawn),
             prompt_tokens=round(int(run["isl"]) * length),
             output_tokens=round(int(run["osl"]) * length),
-            batch_or_concurrency=_at_once(run) if together else None,
+            batch_or_concurrency=_at_once(run) if together else _in_flight(run),
             mode="concurrency" if together else DISAGGREGATED,
             metric=metric,
             value=float(run[column]),
@@ -110,8 +111,8 @@ def _rows(line: int, run: dict[str, str], seen: _Seen, split: set[tuple[str, ...
             note="; ".join([*doubts, *waits, *notes]),
             quality="suspect" if doubts else "queueing" if waits else "ok",
             source=f"aiconfigurator-core {package_version()} {FILE}",
-            dp=dp if together else None,
-            ep=ep if together else None,
+            dp=dp,
+            ep=ep,
         )
 
 
@@ -158,6 +159,27 @@ def _split(run: dict[str, str]) -> tuple[int, int, int]:
     return tp, dp, ep
 
 
+def _worker(run: dict[str, str], pool: str) -> tuple[int, int, int]:
+    """(tp, dp, ep) of a worker that prefills or decodes."""
+    tp, dp, ep = (_count(run[f"{pool}_{name}"]) for name in ("tp_size", "attention_dp_size", "moe_ep_size"))
+    return tp, dp, ep
+
+
+def _pools(run: dict[str, str]) -> list[str]:
+    """How many workers there are of each kind, and what a prefill worker is; nothing where it is not recorded."""
+    if not run["prefill_num_workers"] or not run["decode_num_workers"]:
+        return []
+    x, y, together = (_count(run[n]) for n in ("prefill_num_workers", "decode_num_workers", "prefill_batch_size"))
+    tp, dp, ep = _worker(run, "prefill")
+    return [f"{x} prefill workers of tp {tp} dp {dp} ep {ep}, {together} prompts a pass, {y} decode workers"]
+
+
+def _in_flight(run: dict[str, str]) -> int | None:
+    """Requests in flight of a run whose columns say only how many each worker takes."""
+    found = re.search(r"silicon_concurrency=(\d+)", run["silicon_data_source"])
+    return int(found[1]) if found else None
+
+
 def _sizes(run: dict[str, str]) -> tuple[str, ...]:
     """Split and load of a run, however they were written down; as written where its pools have splits of their own."""
     if run["mode"] != "agg":
@@ -178,6 +200,8 @@ def _notes(run: dict[str, str], drawn: bool) -> list[str]:
     """What the columns of the published schema cannot say."""
     dp, ep = _count(run["attention_dp_size"]), _count(run["moe_ep_size"])
     notes = [f"attention data parallel {dp}"] * (dp > 1) + [f"EP{ep}"] * (ep > 1)
+    if run["mode"] != "agg":
+        notes = _pools(run)
     if drawn:
         return [*notes, "lengths drawn from 0.8 to 1 of the named", *_recipe(run)]
     return [*notes, "outputs end apart"] if run["backend"] in ENDS_APART else notes

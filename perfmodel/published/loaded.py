@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.deployment import Deployment
+from perfmodel.deployment import Deployment, split_error
 from perfmodel.latency import SECONDS, Time
 from perfmodel.published.names import Unscored
 from perfmodel.published.questions import Question
+from perfmodel.serving.disaggregated import Disaggregated
 from perfmodel.serving.lengths import Lengths
 from perfmodel.serving.load import Load, tokens_held
 from perfmodel.serving.steps import Range, Steps
@@ -138,6 +139,64 @@ class Loaded:
 
 
 _Key = tuple[Traffic, tuple[tuple[str, int], ...]]
+
+
+_POOLS = re.compile(r"(\d+) prefill workers of tp (\d+) dp (\d+) ep (\d+), (\d+) prompts a pass, (\d+) decode workers")
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Questions to workers that only decode, each beside others that only prefill; figures in their order."""
+
+    plan: Deployment
+    asked: tuple[Question, ...]
+
+    @cached_property
+    def pools(self) -> tuple[Disaggregated, ...]:
+        """The simulation of each question, once for all questions about the same pools and traffic."""
+        known: dict[tuple[str, Traffic], Disaggregated] = {}
+        keys = [(q.row.note, traffic_of(q)) for q in self.asked]
+        for q, key in zip(self.asked, keys, strict=True):
+            if key not in known:
+                known[key] = _pools(q, key[1])
+        return tuple(known[key] for key in keys)
+
+    @property
+    def ttft(self) -> Time:
+        return stacked(pool.ttft for pool in self.pools)
+
+    @property
+    def tpot(self) -> Time:
+        return stacked(pool.tpot for pool in self.pools)
+
+    @property
+    def e2e(self) -> Time:
+        return stacked(pool.e2e for pool in self.pools)
+
+    @property
+    def cycle(self) -> Time:
+        """As of `Loaded`, by Little's law."""
+        return self.e2e
+
+    @property
+    def at_hand(self) -> Any:
+        """Requests in flight."""
+        return np.array([float(pool.traffic.concurrency or 1) for pool in self.pools])
+
+
+def _pools(q: Question, traffic: Traffic) -> Disaggregated:
+    match = _POOLS.search(q.row.note)
+    if match is None or q.batch is None:
+        raise Unscored("how many workers prefill and decode is not recorded")
+    x, tp, dp, ep, together, y = map(int, match.groups())
+    plan = q.plan
+    if complaint := split_error(plan.model, plan.gpu, tp, 1, dp, ep):
+        raise Unscored(complaint)
+    filler = plan.split(tp, 1, dp, ep)
+    found = Disaggregated(plan, filler, traffic, x, y, together)
+    if not (tokens_held(plan, traffic) and tokens_held(filler, replace(traffic, outputs=Lengths.fixed(1)))):
+        raise Unscored("weights and one request do not fit on the stated devices, by our count")
+    return found
 
 
 def _means(traffic: Traffic) -> tuple[int, int]:

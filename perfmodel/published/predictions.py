@@ -13,7 +13,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.deployment import Deployment
 from perfmodel.errors import PerfModelError
 from perfmodel.latency import Time, end_to_end, mean_decode_time, prefill_time
-from perfmodel.published.loaded import Loaded
+from perfmodel.published.loaded import Loaded, Pooled
 from perfmodel.published.names import Unscored
 from perfmodel.published.peak import SPREAD, peak_bytes
 from perfmodel.published.questions import Plans, Question, question
@@ -44,14 +44,14 @@ class Prediction(NamedTuple):
 def predictions(rows: list[Row]) -> list[Prediction]:
     """A prediction of every row, in the order of the rows."""
     plans, found = Plans(), dict[int, Prediction]()
-    groups: dict[tuple[int, bool], list[tuple[int, Question]]] = {}
+    groups: dict[tuple[int, str], list[tuple[int, Question]]] = {}
     for i, row in enumerate(rows):
         try:
             asked = question(row, plans)
         except (Unscored, PerfModelError) as reason:
             found[i] = Prediction(row, reason=str(reason))
             continue
-        groups.setdefault((id(asked.plan), asked.mode in LOADED), []).append((i, asked))
+        groups.setdefault((id(asked.plan), kind(asked.mode)), []).append((i, asked))
     for members in groups.values():
         answers = answered([asked for _, asked in members])
         found.update({i: answer for (i, _), answer in zip(members, answers, strict=True)})
@@ -60,6 +60,13 @@ def predictions(rows: list[Row]) -> list[Prediction]:
 
 LOADED = ("concurrency", "offline_throughput")
 """Modes in which requests come and go; in the others a batch starts and ends together."""
+APART = "disaggregated"
+"""The mode in which they do so on workers that prefill and workers that decode."""
+
+
+def kind(mode: str) -> str:
+    """What rows of a mode are predicted by, and together with which others."""
+    return "loaded" if mode in LOADED else APART if mode == APART else "batch"
 
 
 def answered(asked: list[Question]) -> list[Prediction]:
@@ -68,8 +75,9 @@ def answered(asked: list[Question]) -> list[Prediction]:
     try:
         work = work_of(asked)
         times: _Times
-        if first.mode in LOADED:
-            times = Loaded(first.plan, tuple(asked))
+        if kind(first.mode) != "batch":
+            of = Pooled if first.mode == APART else Loaded
+            times = of(first.plan, tuple(asked))
             work = replace(work, batch=times.at_hand)
         else:
             times = Static(first.plan, work)

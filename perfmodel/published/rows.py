@@ -14,7 +14,7 @@ from perfmodel.errors import RequestError, SpecError
 from perfmodel.reading import text_within
 from perfmodel.spec import nearest
 
-MODES = ("fixed_batch", "single_stream", "concurrency", "offline_throughput", "kernel")
+MODES = ("fixed_batch", "single_stream", "concurrency", "offline_throughput", "disaggregated", "kernel")
 QUALITIES = ("ok", "suspect", "queueing")
 ALL = "all"
 
