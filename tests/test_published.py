@@ -22,7 +22,7 @@ from perfmodel.published.peak import CONTEXT, TOGETHER, peak_bytes
 from perfmodel.published.predictions import Prediction, predictions
 from perfmodel.published.questions import Plans, question
 from perfmodel.published.rows import COLUMNS, Row, chosen, rows_of
-from perfmodel.published.scores import grouped, report, score, unscored, worst
+from perfmodel.published.scores import grouped, ratios, report, score, unscored, worst
 from perfmodel.serving.lengths import Lengths
 from perfmodel.serving.load import Load
 from perfmodel.workload import Workload
@@ -561,6 +561,15 @@ def test_statistics_by_hand() -> None:
     assert score([found[-1]]) == (1, 0, None, None, None, None, None)
 
 
+def test_ratios_are_of_rows_that_differ_in_one_thing() -> None:
+    fast, slow = made(1.0, 1.1, n_gpus=4, tp=4), made(2.0, 2.0, n_gpus=2, tp=2)
+    other = made(5.0, 9.0, n_gpus=2, tp=2, prompt_tokens=7)  # differs in its prompt too: no pair
+    (found,) = ratios([fast, slow, other, made(3.0, 3.0, n_gpus=2, tp=2, metric="ttft_ms")])
+    assert (found.differ, found.pairs) == ("devices", 1)
+    assert found.median == pytest.approx(0.1), "predicted 0.55, measured 0.5"
+    assert ratios([fast]) == []
+
+
 def test_groups_worst_and_reasons() -> None:
     found = [made(1, 2, gpu="a"), made(1, 0.2, gpu="b"), made(1, 4, gpu="a"), Prediction(row(gpu="c"), reason="why")]
     assert next(key for key, _ in grouped(found, ("gpu", "metric"))) == ("a", "ttft_ms")
@@ -574,7 +583,7 @@ def test_the_json_contract(table, run) -> None:
     assert ran.code == 0
     data = json.loads(ran.out)
     figures = {"n", "scored", "median_ape", "mean_ape", "p90_ape", "bias", "coverage80"}
-    assert list(data) == ["overall", "groups", "worst", "unscored"]
+    assert list(data) == ["overall", "groups", "ratios", "worst", "unscored"]
     assert set(data["overall"]) == figures
     assert all(set(group) == figures | {"by"} for group in data["groups"])
     assert data["groups"][0]["by"] == {"gpu": "a100-sxm-80gb", "n_gpus": 4}

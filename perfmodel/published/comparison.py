@@ -8,7 +8,7 @@ from typing import Any
 
 from perfmodel.published.predictions import Prediction, predictions
 from perfmodel.published.rows import Chosen, Row, chosen, columns, rows_of
-from perfmodel.published.scores import Score, grouped, report, score, unscored, worst
+from perfmodel.published.scores import Ratio, Score, grouped, ratios, report, score, unscored, worst
 from perfmodel.table import Table, flush_right, percent
 
 
@@ -45,6 +45,8 @@ class Comparison:
     def tables(self) -> list[Table]:
         """Errors by group, the worst rows, and the reasons of those without a prediction."""
         found = [self._groups()]
+        if pairs := ratios(self.predictions):
+            found.append(_ratio_table(pairs))
         if bad := worst(self.predictions):
             found.append(_worst_table(bad))
         if reasons := unscored(self.predictions):
@@ -78,6 +80,18 @@ def _score_columns(scores: list[Score]) -> dict[str, list[Any]]:
         "bias": flush_right([percent(s.bias, "+") for s in scores]),
         "in interval": flush_right([percent(s.coverage80) for s in scores]),
     }
+
+
+def _ratio_table(pairs: list[Ratio]) -> Table:
+    return Table(
+        {
+            "differ in": [r.differ for r in pairs],
+            "pairs": [r.pairs for r in pairs],
+            "median": flush_right([percent(r.median) for r in pairs]),
+            "90th": flush_right([percent(r.p90) for r in pairs]),
+        },
+        "Ratios of two rows of one source that differ in one thing",
+    )
 
 
 def _worst_table(bad: list[Prediction]) -> Table:
