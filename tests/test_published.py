@@ -564,7 +564,7 @@ def test_statistics_by_hand() -> None:
 def test_ratios_are_of_rows_that_differ_in_one_thing() -> None:
     fast, slow = made(1.0, 1.1, n_gpus=4, tp=4), made(2.0, 2.0, n_gpus=2, tp=2)
     other = made(5.0, 9.0, n_gpus=2, tp=2, prompt_tokens=7)  # differs in its prompt too: no pair
-    (found,) = ratios([fast, slow, other, made(3.0, 3.0, n_gpus=2, tp=2, metric="ttft_ms")])
+    (found,) = ratios([fast, slow, other, made(3.0, 3.0, n_gpus=2, tp=2, metric="tpot_ms")])
     assert (found.differ, found.pairs) == ("devices", 1)
     assert found.median == pytest.approx(0.1), "predicted 0.55, measured 0.5"
     assert ratios([fast]) == []
