@@ -13,6 +13,7 @@ from perfmodel.catalog import load_architecture, load_gpu
 from perfmodel.engine import generations
 from perfmodel.fitting.engines import EngineFit, Scored
 from perfmodel.fitting.free import DECODE, FIXED, LINKS, OWN_LINK, STEP_S, link_constants, sustains
+from perfmodel.fitting.runs import UNDER
 from perfmodel.fitting.write import ALL, Fitted, architecture_file, put
 
 RUNS = "runs"
@@ -79,8 +80,8 @@ def spreads(scores: list[Scored], engine: str) -> Iterator[tuple[str, float]]:
     left out of the fit.
     """
     for phase in ("prefill", "decode"):
-        # a time to first token under load is the arrivals' more than the engine's: it tells nothing of a batch
-        kinds = (phase, "end to end", *(("decode under load",) if phase == "decode" else ()))
+        # batches tell it best; where an engine's were few, servers under load do
+        kinds = (phase, "end to end", phase + UNDER)
         for unseen in UNSEEN:
             told = [s for kind in kinds for s in scores if (s.unseen, s.phase) == (unseen, kind)]
             own = max((s for s in told if s.engine == engine), key=lambda s: min(s.errors.n, FEW), default=None)
