@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from perfmodel.calibrated import Calibration, Fit, Kernel
-from perfmodel.catalog import load_architecture
+from perfmodel.catalog import ALL, RUNS, load_architecture
 from perfmodel.engine import Engine
 from perfmodel.gpu import GPU
 from perfmodel.kernels.collective import Collective
@@ -88,11 +88,10 @@ class Constants:
         (watts for each FLOP/s of the peak, against those devices')^0.4: power goes with clock and voltage squared, and
         voltage with clock, so that a clock costs its 2.5th power. 1 where the device was measured itself.
         """
-        origin = self.found("gemm", "bf16").origin
-        architecture = load_architecture(self.gpu.architecture)
-        if origin.level == "device" or self.gpu.power is None or architecture is None:
+        if self.found("gemm", "bf16").origin.level == "device" or self.gpu.power is None:
             return 1.0
-        reference = architecture.watts_per_flops
+        architecture = load_architecture(self.gpu.architecture)
+        reference = None if architecture is None else architecture.watts_per_flops
         peak = max(self.gpu.peak_flops.get(name, 0) for name in ("bf16", "fp16", "fp32"))
         if self.engine.half_sums:
             peak = self.gpu.half_sum_peak
@@ -130,7 +129,7 @@ class Constants:
         return self._found["exchange", keys[0]].constants
 
     def _on_hosts(self, keys: list[str]) -> Found | None:
-        for level, of, blocks in self._sources():
+        for level, of, blocks in self._sources(runs=True):
             measured = blocks[HOSTS].kernels["collective"] if HOSTS in blocks else {}
             for key in keys:
                 if key in measured:
@@ -142,25 +141,27 @@ class Constants:
         known = self._found.get((kernel, key))
         if known is None:
             nearest = NEAREST_FORMAT.get(key, ()) if kernel != "scan" else (f"gated-delta {key.split()[-1]}",)
-            known = self._found[kernel, key] = self._search(kernel, (key, *nearest, "bf16", "any"))
+            measured = (key, *nearest) if key != "vector" else ()  # no table has element-wise work by itself
+            known = self._found[kernel, key] = self._search(kernel, (*measured, "bf16", "any"))
         return known
 
     def _search(self, kernel: str, keys: tuple[str, ...]) -> Found:
         for own in (True,) if kernel == "overheads" else (True, False):
             for name in keys:
-                for level, of, blocks in self._sources():
+                for level, of, blocks in self._sources(own):
                     for library in self._libraries(blocks, own, kernel):
                         entry: Kernel | None = blocks[library].kernels.get(kernel, {}).get(name)
                         if entry is not None:
                             return Found(FORMS[kernel](**entry.constants), Origin(level, of, library, entry.fit))
         raise LookupError(f"no constants of {kernel} for {keys[0]}")
 
-    def _sources(self) -> Iterator[tuple[str, str, dict[str, Calibration]]]:
+    def _sources(self, runs: bool) -> Iterator[tuple[str, str, dict[str, Calibration]]]:
+        """Nearest first: (level, name, blocks) of what `runs` of whole models told, or of measured kernels."""
         yield "device", self.gpu.name, self.gpu.calibration
-        for level, name in (("architecture", self.gpu.architecture), ("all", "all devices")):
+        for level, name in (("all", RUNS),) if runs else (("architecture", self.gpu.architecture), ("all", ALL)):
             found = load_architecture(name)
             if found is not None:
-                yield level, name, found.calibration
+                yield level, ALL if runs else name, found.calibration
 
     def _libraries(self, blocks: dict[str, Calibration], own: bool, kernel: str) -> list[str]:
         """What runs of the engine's own generation showed; or the libraries of a file, those of its kernels first."""

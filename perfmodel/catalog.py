@@ -34,6 +34,11 @@ _HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _QUANTIZED = "hf_quant_config.json"  # where NVIDIA's Model Optimizer says what it did
 _extra: list[Path] = []
 
+ALL = "all devices"
+"""The "architecture" of what kernels of all devices have in common."""
+RUNS = "runs of all devices"
+"""The one of what runs of whole models told: of engines, and of hosts' links."""
+
 
 class _Loader(_SAFE):  # type: ignore[misc]
     """Plain data only, and no key twice: the second would silently win."""
@@ -73,10 +78,15 @@ def load_gpu(name: str) -> GPU:
     return gpu
 
 
+def architecture_stem(name: str) -> str:
+    """Name of the file in hardware/architectures/, without ".yaml"."""
+    return {ALL: "all", RUNS: "runs"}.get(name, name.lower().replace(" ", "-"))
+
+
 @cache
 def load_architecture(name: str) -> Architecture | None:
-    """What devices of an architecture have in common, or of "all devices"; None where nothing is on file."""
-    stem = "all" if name == "all devices" else name.lower().replace(" ", "-")
+    """What devices of an architecture have in common, or `ALL`, or what `RUNS` told; None where nothing is on file."""
+    stem = architecture_stem(name)
     for folder in (*(extra / "hardware" for extra in reversed(_extra)), data_folder("hardware")):
         file = folder / "architectures" / f"{stem}.yaml"
         if re.fullmatch(r"[a-z0-9.-]+", stem) and file.is_file():

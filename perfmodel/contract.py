@@ -10,7 +10,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.breakeven import weight_only
 from perfmodel.calibrated import FACTORS, Calibration
 from perfmodel.calibration import Constants
-from perfmodel.catalog import load_architecture
+from perfmodel.catalog import ALL, load_architecture
 from perfmodel.computes import ways
 from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.expected import seconds_by_name
@@ -187,7 +187,7 @@ def gpu_dict(gpu: GPU) -> dict[str, Any]:
 def inherited(gpu: GPU) -> list[str]:
     """Whose constants hold for kernels that were not measured on a GPU: its architecture's, if any were measured on
     another device of it, then those of all devices."""
-    found = {name: load_architecture(name) for name in (gpu.architecture, "all devices")}
+    found = {name: load_architecture(name) for name in (gpu.architecture, ALL)}
     return [name for name, shared in found.items() if shared and any(map(holds_kernels, shared.calibration.values()))]
 
 

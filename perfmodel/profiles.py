@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 from perfmodel.calibrated import Kernel
-from perfmodel.catalog import load_architecture
+from perfmodel.catalog import RUNS, load_architecture
 from perfmodel.engine import ENGINES, Engine, engine, generations
 from perfmodel.kernels.overheads import Overheads
 
@@ -98,7 +98,7 @@ def meanings() -> dict[str, str]:
 
 def fitted(row: Engine) -> Kernel | None:
     """The overheads that runs of an engine's generation told, on all devices together; None where there were none."""
-    shared = load_architecture("all devices")
+    shared = load_architecture(RUNS)
     blocks = shared.calibration if shared else {}
     return blocks[row.runs].kernels.get("overheads", {}).get("any") if row.runs in blocks else None
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from perfmodel.cli import app
+from perfmodel.cli import COMMANDS, application
 from perfmodel.gpu import GPU
 from perfmodel.model import Model
 from perfmodel.spec import checked
@@ -32,7 +32,7 @@ def commands() -> dict[str, set[str]]:
             flags = {flag for parameter in group.params for flag in parameter.opts if flag.startswith("-")}  # type: ignore[attr-defined]
             found[name] = flags - {"--help"}
 
-    walk(typer.main.get_command(app), "perfmodel")
+    walk(typer.main.get_command(application(*COMMANDS)), "perfmodel")
     return found
 
 

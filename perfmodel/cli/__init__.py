@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 # pydantic looks through every installed package for plugins; perfmodel has none, and starts a tenth faster without
@@ -11,28 +12,21 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from perfmodel.cli import calibrate, estimate, explain, importing, listing, serve, show, validate
 from perfmodel.errors import DoesNotFitError, PerfModelError, one_line
 
-app = typer.Typer(
-    name="perfmodel",
-    help="What LLM inference costs: memory, TTFT, time per token, tokens/s and money, counted and explained.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.command("calibrate")(calibrate.calibrate)
-app.command("estimate")(estimate.estimate)
-app.command("explain")(explain.explain)
-app.command("import")(importing.import_model)
-app.command("list")(listing.list_names)
-app.command("serve")(serve.serve)
-app.command("show")(show.show)
-app.add_typer(validate.app, name="validate")
+COMMANDS = {
+    "calibrate": ("calibrate", "calibrate"),
+    "estimate": ("estimate", "estimate"),
+    "explain": ("explain", "explain"),
+    "import": ("importing", "import_model"),
+    "list": ("listing", "list_names"),
+    "serve": ("serve", "serve"),
+    "show": ("show", "show"),
+    "validate": ("validate", "app"),
+}
+"""Command → module of this package, and what it is there."""
 
 
-@app.callback(invoke_without_command=True)
 def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """What LLM inference costs: memory, TTFT, time per token, tokens/s and money, counted and explained."""
     if version:
@@ -42,10 +36,33 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit
 
 
+def application(*names: str) -> typer.Typer:
+    """The command line, with the commands of these names; each is imported only here."""
+    app = typer.Typer(
+        name="perfmodel",
+        help=root.__doc__,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(root)
+    for name in names:
+        module, thing = COMMANDS[name]
+        command = getattr(import_module(f"perfmodel.cli.{module}"), thing)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; exit code 0 answered, 1 the answer is no, 2 the question is wrong."""
+    given = sys.argv[1:] if arguments is None else arguments
+    asked = given[:1] if given and given[0] in COMMANDS else COMMANDS  # building them all takes as long as an answer
     try:
-        code = app(arguments if arguments is not None else sys.argv[1:], prog_name="perfmodel", standalone_mode=False)
+        code = application(*asked)(given, prog_name="perfmodel", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except PerfModelError as error:
@@ -79,8 +96,3 @@ def _complain(error: PerfModelError, code: int) -> int:
         for remedy in error.remedies or ("nothing that was tried makes it fit",):
             print(f"  what would work: {remedy}", file=sys.stderr)
     return code
-
-
-def entry() -> None:
-    """The `perfmodel` console script."""
-    raise SystemExit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.calibrated import Calibration, Kernel
+from perfmodel.catalog import ALL
 from perfmodel.cli.screen import bold, width, wrapped
 from perfmodel.computes import ways
 from perfmodel.contract import gpu_figures, holds_kernels, inherited, model_figures
@@ -145,7 +146,7 @@ def _formats(gpu: GPU) -> list[str]:
 
 def _calibration(gpu: GPU) -> list[str]:
     """A line for every kernel and format that was measured on the GPU, and what holds for all others."""
-    sources = [name if name == "all devices" else f"other {name} devices" for name in inherited(gpu)]
+    sources = [name if name == ALL else f"other {name} devices" for name in inherited(gpu)]
     from_others = f"from {', then from '.join(sources)}"
     if not any(map(holds_kernels, gpu.calibration.values())):
         told = f"no kernel was measured on this device: constants come {from_others}"

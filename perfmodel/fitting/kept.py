@@ -9,14 +9,14 @@ from math import exp, log
 from pathlib import Path
 
 from perfmodel.calibration import HOSTS
-from perfmodel.catalog import load_architecture, load_gpu
+from perfmodel.catalog import RUNS, load_architecture, load_gpu
 from perfmodel.engine import generations
 from perfmodel.fitting.engines import EngineFit, Scored
 from perfmodel.fitting.free import DECODE, FIXED, LINKS, OWN_LINK, STEP_S, link_constants, sustains
 from perfmodel.fitting.runs import UNDER
-from perfmodel.fitting.write import ALL, Fitted, architecture_file, put
+from perfmodel.fitting.write import Fitted, architecture_file, put
 
-RUNS = "runs"
+SUSTAINED = "runs"
 """Library under which stands what devices sustain, whichever engine runs."""
 FORMATS = {"bf16": "16", "fp8": "8", "fp4": "4"}
 UNSEEN = ("setting", "device", "model", "version")
@@ -30,7 +30,7 @@ KERNELS = {"overheads", "sustained", "decode", "decode-mha", "collective"}
 def write_runs(fit: EngineFit, data: str, hardware: Path, date: datetime.date) -> list[Path]:
     """Put what the runs told into the files of architectures and devices; the files written."""
     told = f"runs of {data}"
-    written = [put(architecture_file(hardware, ALL), list(of_all(fit, told)), KERNELS, date, ALL)]
+    written = [put(architecture_file(hardware, RUNS), list(of_all(fit, told)), KERNELS, date, RUNS)]
     for name in fit.sustained:
         entries = list(_sustained(fit, name, "", told))
         written.append(put(architecture_file(hardware, name), entries, {"sustained"}, date, name))
@@ -99,7 +99,7 @@ def _sustained(fit: EngineFit, architecture: str, device: str, data: str) -> Ite
         if f"{architecture}.compute {width}" in flat:
             constants = sustains(architecture, device, width, flat)
             yield Fitted(
-                device, RUNS, "sustained", number_format, constants, data, None, fit.rows, *_errors(fit, "all")
+                device, SUSTAINED, "sustained", number_format, constants, data, None, fit.rows, *_errors(fit, "all")
             )
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel.calibrated import Architecture
-from perfmodel.catalog import load_architecture, load_gpu, read_yaml
+from perfmodel.catalog import ALL, architecture_stem, load_architecture, load_gpu, read_yaml
 from perfmodel.errors import RequestError, SpecError
 from perfmodel.gpu import GPU
 from perfmodel.spec import checked
 
 PARTED = ("tile", "one_limit", "two_limit")
 """Constants that are chosen, not measured: an architecture has the middle one, not a mean."""
-ALL = "all devices"
 
 _BLOCK = re.compile(r"^calibration:.*\n(?:(?:(?:#.*)?\n)* .*\n)*", re.MULTILINE)
 
@@ -95,8 +94,7 @@ def file_of(hardware: Path, device: str) -> Path:
 
 
 def architecture_file(hardware: Path, name: str) -> Path:
-    stem = "all" if name == ALL else name.lower().replace(" ", "-")
-    return hardware / "architectures" / f"{stem}.yaml"
+    return hardware / "architectures" / f"{architecture_stem(name)}.yaml"
 
 
 def calibrated(hardware: Path) -> Iterator[GPU]:
