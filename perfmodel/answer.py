@@ -11,10 +11,10 @@ from perfmodel.asking import price_asked, workload_asked
 from perfmodel.assumptions import assumptions, skew_checked, warnings
 from perfmodel.batch import Batch
 from perfmodel.batching import first_step, whole_prefill
-from perfmodel.cache import CachePolicy, cache_policy
+from perfmodel.cache.offload import offload
+from perfmodel.cache.policy import CachePolicy, cache_policy
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, lora_for, precision_for
-from perfmodel.drafts import Rates, speculation_for
 from perfmodel.errors import DoesNotFitError
 from perfmodel.exempt import recipe, sparing
 from perfmodel.forward import forward
@@ -26,12 +26,12 @@ from perfmodel.levers import attention_on, checked, engine_on, limited, sharing
 from perfmodel.lora import Lora
 from perfmodel.memory import Memory, longest_context, memory, most_sequences
 from perfmodel.model import Model
-from perfmodel.offload import offload
 from perfmodel.op import Op, Totals, totals
 from perfmodel.placement import Asked, placed, schedule, too_big
 from perfmodel.remedies import ways_out
 from perfmodel.scaling import pruned
-from perfmodel.speedup import Gain, drafted_bytes, gain
+from perfmodel.speculation.drafts import Rates, speculation_for
+from perfmodel.speculation.speedup import Gain, drafted_bytes, gain
 from perfmodel.workload import BATCH, OUTPUT, PROMPT, Workload
 
 MILLION, HOUR = 1_000_000, 3600
@@ -290,15 +290,16 @@ def estimate(
     per device and hour. `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model
     other sizes (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the
     experts' popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
-    `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation) guesses `draft_tokens`
-    ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with `accepted_length` tokens a
-    pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the sampler beyond softmax and
-    draw, like "top-p,penalties". `images` stand in each prompt besides `prompt` tokens of text, of `image_size` pixels
-    or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on the host (perfmodel.frontend).
-    `kv_policy` is a budget of cached tokens (perfmodel.cache); `kv_block`, `max_num_seqs`, `max_num_batched_tokens` are
-    limits of the engine; `offload_…` shares kept on the host (perfmodel.offload); `prefix` to `beams` what sequences
-    share (perfmodel.workload). Raises RequestError, UnknownNameError or SpecError when the question is wrong,
-    DoesNotFitError when the answer is no (unless `must_fit` is False or sizes are arrays, where `fits` tells).
+    `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation.method) guesses
+    `draft_tokens` ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with
+    `accepted_length` tokens a pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the
+    sampler beyond softmax and draw, like "top-p,penalties". `images` stand in each prompt besides `prompt` tokens of
+    text, of `image_size` pixels or `image_tokens` tokens each (perfmodel.images); `server` counts a request's time on
+    the host (perfmodel.frontend). `kv_policy` is a budget of cached tokens (perfmodel.cache.policy); `kv_block`,
+    `max_num_seqs`, `max_num_batched_tokens` are limits of the engine; `offload_…` shares kept on the host
+    (perfmodel.cache.offload); `prefix` to `beams` what sequences share (perfmodel.workload). Raises RequestError,
+    UnknownNameError or SpecError when the question is wrong, DoesNotFitError when the answer is no (unless `must_fit`
+    is False or sizes are arrays, where `fits` tells).
     """
     model = pruned(load_model(model, assume) if isinstance(model, str) else model, prune)
     gpu = load_gpu(gpu) if isinstance(gpu, str) else gpu

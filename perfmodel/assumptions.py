@@ -10,7 +10,6 @@ from perfmodel.batching import first_step
 from perfmodel.breakeven import MOST, break_even, weight_only
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
-from perfmodel.drafting import draft_tp
 from perfmodel.errors import RequestError
 from perfmodel.exempt import whole_of
 from perfmodel.expected import OUTLIERS_S
@@ -18,7 +17,8 @@ from perfmodel.interval import basis, spread
 from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.levers import limit_warning, limits_told, sentences
 from perfmodel.precision import ALWAYS, number_format
-from perfmodel.speculation import METHODS, WINDOW, Speculation
+from perfmodel.speculation.drafting import draft_tp
+from perfmodel.speculation.method import METHODS, WINDOW, Speculation
 from perfmodel.workload import Workload
 
 STEEPEST = 10.0  # of a routing skew: the first expert then takes all that a token may give it

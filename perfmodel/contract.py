@@ -12,7 +12,6 @@ from perfmodel.calibrated import FACTORS, Calibration
 from perfmodel.calibration import Constants
 from perfmodel.catalog import ALL, load_architecture
 from perfmodel.computes import ways
-from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.expected import seconds_by_name
 from perfmodel.gpu import GPU
 from perfmodel.latency import LEGS, Time
@@ -20,7 +19,8 @@ from perfmodel.model import Model
 from perfmodel.op import Op, Totals, totals
 from perfmodel.precision import ALWAYS, Precision
 from perfmodel.roofline import bound_s, ridge
-from perfmodel.speedup import Gain
+from perfmodel.speculation.drafting import draft_kv_bytes, draft_weight_bytes
+from perfmodel.speculation.speedup import Gain
 
 
 def estimate_dict(answer: Estimate, breakdown: bool = False) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from typing import Any
 
 from perfmodel.arithmetic import Number, ceil
 from perfmodel.block import Block
-from perfmodel.cache import CachePolicy
+from perfmodel.cache.formats import cache_format
+from perfmodel.cache.offload import NOTHING_OFFLOADED, Offload
+from perfmodel.cache.policy import CachePolicy
 from perfmodel.engine import ENGINES, Engine
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
-from perfmodel.kv_formats import cache_format
 from perfmodel.lora import Lora, lora_of
 from perfmodel.model import Model, OtherFormat, Quantization
-from perfmodel.offload import NOTHING_OFFLOADED, Offload
 from perfmodel.precision import ALWAYS, STREAMS, NumberFormat, Precision, Stored, number_format
-from perfmodel.speculation import Speculation
+from perfmodel.speculation.method import Speculation
 from perfmodel.workload import Workload
 
 EXCHANGES = ("auto", "all-gather", "all-to-all", "deepep")

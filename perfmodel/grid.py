@@ -16,7 +16,7 @@ from perfmodel.arithmetic import Number
 from perfmodel.calibration import Constants
 from perfmodel.expected import seconds_by_name
 from perfmodel.latency import LEGS, Time
-from perfmodel.speedup import speedup
+from perfmodel.speculation.speedup import speedup
 from perfmodel.table import Table
 from perfmodel.workload import BATCH, OUTPUT, PROMPT, whole_number
 

@@ -20,17 +20,17 @@ from perfmodel.batching import (
     whole_prefill,
 )
 from perfmodel.block import Block
+from perfmodel.cache.offload import REACHED
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
-from perfmodel.drafting import Round, draft_prefill, draft_rounds, host_s
 from perfmodel.expected import expected_waits, launches
 from perfmodel.forward import stage_passes
 from perfmodel.frontend import request_s
 from perfmodel.interval import spread
 from perfmodel.kernels import Waits
-from perfmodel.offload import REACHED
 from perfmodel.op import Op
 from perfmodel.roofline import bound_s
+from perfmodel.speculation.drafting import Round, draft_prefill, draft_rounds, host_s
 from perfmodel.workload import Workload
 
 LEGS = ("compute", "bandwidth", "link", "overhead")

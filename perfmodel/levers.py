@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from perfmodel.arithmetic import Number
+from perfmodel.cache.formats import CacheFormat
 from perfmodel.deployment import Deployment
 from perfmodel.engine import FLAVOURS, Engine
 from perfmodel.engine import engine as engine_named
 from perfmodel.errors import RequestError
 from perfmodel.gpu import GPU
 from perfmodel.kernels.flash import ATTENTIONS, VARIANTS, speed
-from perfmodel.kv_formats import CacheFormat
 from perfmodel.spec import nearest
 from perfmodel.workload import Workload, whole_number
 

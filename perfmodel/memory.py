@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.block import Block
-from perfmodel.cache_memory import cache_bytes, cached_length, paged_tokens
+from perfmodel.cache.held import cache_bytes, cached_length, paged_tokens
 from perfmodel.deployment import Deployment, most_devices, splits
-from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.layers.adapters import adapter_bytes, adapter_elements
 from perfmodel.layers.embedding import LOGIT_BYTES, vocabulary_on
 from perfmodel.layers.layer import Spread
 from perfmodel.layers.sampling import sampling_bytes
+from perfmodel.speculation.drafting import draft_kv_bytes, draft_weight_bytes
 from perfmodel.workload import Workload
 
 

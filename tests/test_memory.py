@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfmodel.answer import estimate
-from perfmodel.cache_memory import paged_tokens
+from perfmodel.cache.held import paged_tokens
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, precision_for
 from perfmodel.engine import ENGINES, engine

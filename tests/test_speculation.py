@@ -9,10 +9,10 @@ import pytest
 from perfmodel.answer import estimate
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, precision_for
-from perfmodel.drafting import draft_kv_bytes, draft_weight_bytes
-from perfmodel.drafts import speculation_for
 from perfmodel.errors import RequestError
-from perfmodel.speculation import METHODS, Speculation
+from perfmodel.speculation.drafting import draft_kv_bytes, draft_weight_bytes
+from perfmodel.speculation.drafts import speculation_for
+from perfmodel.speculation.method import METHODS, Speculation
 
 H100 = load_gpu("h100")
 

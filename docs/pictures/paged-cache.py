@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from draw import lines
 
-from perfmodel.cache_memory import mean_waste_tokens
+from perfmodel.cache.held import mean_waste_tokens
 
 
 def picture() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from draw import lines
 
 from perfmodel.answer import estimate
-from perfmodel.speedup import speedup
+from perfmodel.speculation.speedup import speedup
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 RATES = (0.9, 0.8, 0.7, 0.6, 0.4, 0.2)

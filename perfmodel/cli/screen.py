@@ -16,7 +16,7 @@ from perfmodel.memory import UNLIMITED
 from perfmodel.model import Model
 from perfmodel.op import Totals
 from perfmodel.roofline import ridge
-from perfmodel.speedup import MOST_SEQUENCES, Gain
+from perfmodel.speculation.speedup import MOST_SEQUENCES, Gain
 from perfmodel.table import Table
 from perfmodel.units import (
     show_bytes,

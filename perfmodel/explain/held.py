@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from perfmodel.answer import Estimate
-from perfmodel.cache_memory import cache_bytes, paged_tokens
+from perfmodel.cache.held import cache_bytes, paged_tokens
 from perfmodel.deployment import Deployment
 from perfmodel.explain.lettered import lettered, lettered_model
 from perfmodel.explain.text import line

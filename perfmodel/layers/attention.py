@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from perfmodel.arithmetic import Number, minimum
 from perfmodel.batch import Batch, View
+from perfmodel.cache.formats import kept_bytes, read_bytes, unpack_flops, written_bytes
 from perfmodel.kernels.flash import flash1_reread
-from perfmodel.kv_formats import kept_bytes, read_bytes, unpack_flops, written_bytes
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
 from perfmodel.layers.sharing import gather_context, merge_context
 from perfmodel.layers.thinning import around, thinning_ops

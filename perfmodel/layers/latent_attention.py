@@ -9,7 +9,7 @@ from pydantic import Field
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import WHOLE, View
-from perfmodel.kv_formats import kept_bytes, read_bytes, unpack_flops, written_bytes
+from perfmodel.cache.formats import kept_bytes, read_bytes, unpack_flops, written_bytes
 from perfmodel.layers.attention import RMS_NORM_FLOPS, ROPE_FLOPS, SU, attend, cut
 from perfmodel.layers.layer import Context, Tensor, Tensors, TokenMixer, vector
 from perfmodel.layers.sharing import gather_context, merge_context

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from perfmodel.arithmetic import Number
 from perfmodel.batch import Batch
-from perfmodel.cache import CachePolicy
+from perfmodel.cache.policy import CachePolicy
 from perfmodel.lora import Lora
 from perfmodel.op import Op, Shape
 from perfmodel.precision import Precision, Stored, storage_of, stored_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perfmodel.arithmetic import Number, minimum
 from perfmodel.batch import Batch
-from perfmodel.cache import CachePolicy
+from perfmodel.cache.policy import CachePolicy
 from perfmodel.kernels.flash import SPLIT_FLOPS
 from perfmodel.layers.layer import Context
 from perfmodel.op import Heads, Op

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from perfmodel.drafts import speculation_for
 from perfmodel.gpu import GPU
 from perfmodel.model import Model
 from perfmodel.precision import Precision
 from perfmodel.published.names import Unscored, model_of, speculates
 from perfmodel.published.rows import Row
-from perfmodel.speculation import Speculation
+from perfmodel.speculation.drafts import speculation_for
+from perfmodel.speculation.method import Speculation
 
 # words of engine or note → method; the first match wins
 METHOD_WORDS = (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfmodel.acceptance import (
+from perfmodel.speculation.acceptance import (
     best_guesses,
     chain_tokens,
     level_sizes,

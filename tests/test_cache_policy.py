@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perfmodel.answer import estimate
 from perfmodel.batch import Batch
-from perfmodel.cache import CachePolicy, cache_policy
+from perfmodel.cache.policy import CachePolicy, cache_policy
 from perfmodel.errors import RequestError
 from perfmodel.grid import sweep
 from perfmodel.memory import memory

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from perfmodel.acceptance import chain_tokens, level_sizes
 from perfmodel.arithmetic import Number
 from perfmodel.model import Model
 from perfmodel.precision import Precision
+from perfmodel.speculation.acceptance import chain_tokens, level_sizes
 
 
 class Method(NamedTuple):

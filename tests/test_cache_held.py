@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfmodel.answer import estimate
-from perfmodel.cache_memory import mean_waste_tokens
+from perfmodel.cache.held import mean_waste_tokens
 from perfmodel.grid import sweep
 
 TOKEN = 32 * 2 * 8 * 128 * 2  # bytes, of Llama 3 8B

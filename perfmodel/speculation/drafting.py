@@ -13,7 +13,7 @@ from perfmodel.forward import forward
 from perfmodel.layers.embedding import vocabulary_on
 from perfmodel.layers.layer import Context
 from perfmodel.op import Op
-from perfmodel.speculation import Speculation
+from perfmodel.speculation.method import Speculation
 from perfmodel.traced import value_of
 from perfmodel.workload import Workload
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfmodel.answer import estimate
+from perfmodel.cache.offload import NVME_BYTES_PER_S, REACHED
+from perfmodel.cache.reload import break_even_tokens, reload
 from perfmodel.catalog import load_gpu
 from perfmodel.errors import PerfModelError, RequestError
-from perfmodel.offload import NVME_BYTES_PER_S, REACHED
-from perfmodel.reload import break_even_tokens, reload
 
 LAWS = settings(max_examples=25, deadline=None)
 shares = st.floats(0, 1)

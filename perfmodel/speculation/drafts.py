@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
-from perfmodel.acceptance import rate_that_yields
 from perfmodel.block import Block
 from perfmodel.deployment import precision_for
 from perfmodel.errors import RequestError
@@ -18,7 +17,8 @@ from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.model import Model
 from perfmodel.precision import Precision
 from perfmodel.spec import nearest
-from perfmodel.speculation import EAGLES, METHODS, REDUCED_VOCABULARY, Speculation
+from perfmodel.speculation.acceptance import rate_that_yields
+from perfmodel.speculation.method import EAGLES, METHODS, REDUCED_VOCABULARY, Speculation
 
 PADDING = 128
 """Tokens by which vocabularies of one tokenizer may differ in padding (llama.cpp, common/speculative.cpp)."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from perfmodel.acceptance import rate_that_yields
 from perfmodel.arithmetic import Number
 from perfmodel.deployment import Deployment
-from perfmodel.drafting import draft_rounds
 from perfmodel.latency import draft_time, mean_decode_time, step_time
 from perfmodel.op import Totals, totals
-from perfmodel.speculation import Speculation
+from perfmodel.speculation.acceptance import rate_that_yields
+from perfmodel.speculation.drafting import draft_rounds
+from perfmodel.speculation.method import Speculation
 from perfmodel.workload import Workload
 
 MOST_GUESSES = 16

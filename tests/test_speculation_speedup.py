@@ -14,14 +14,21 @@ from perfmodel.answer import estimate
 from perfmodel.batch import Batch
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import Deployment, precision_for
-from perfmodel.drafting import draft_kv_bytes, draft_rounds, draft_weight_bytes
-from perfmodel.drafts import speculation_for
 from perfmodel.engine import engine
 from perfmodel.forward import forward
 from perfmodel.latency import decode_time, draft_time, latency, mean_decode_time, prefill_time, step_time
 from perfmodel.memory import memory
 from perfmodel.op import totals
-from perfmodel.speedup import Gain, batch_without_gain, draft_totals, least_acceptance, speedup, speedups_by_guesses
+from perfmodel.speculation.drafting import draft_kv_bytes, draft_rounds, draft_weight_bytes
+from perfmodel.speculation.drafts import speculation_for
+from perfmodel.speculation.speedup import (
+    Gain,
+    batch_without_gain,
+    draft_totals,
+    least_acceptance,
+    speedup,
+    speedups_by_guesses,
+)
 from perfmodel.workload import Workload
 
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (

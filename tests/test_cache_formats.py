@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from perfmodel.answer import estimate
 from perfmodel.batch import Batch
+from perfmodel.cache.formats import CACHES, cache_format
 from perfmodel.catalog import load_gpu, load_model
 from perfmodel.deployment import precision_for
 from perfmodel.errors import RequestError
 from perfmodel.expected import expected_s
 from perfmodel.forward import forward
-from perfmodel.kv_formats import CACHES, cache_format
 
 H100 = load_gpu("h100")
 PACKED = (*CACHES, "q8_0", "q4_0", "kivi2-r32")
