@@ -281,15 +281,15 @@ def estimate(
     """The `Estimate` of serving `model` on `gpu`.
 
     `model` and `gpu` are names, aliases, Hub ids, paths, or specs. `batch`, `prompt` and `output` (tokens) may be
-    arrays that broadcast together. Without `gpu_count`, `tp` or `pp` the fewest devices that hold model and
-    workload are taken. `dp` groups of tp devices share experts, which are in `ep` parts; `cp` devices share each
-    sequence; `replicas` share nothing; `batch` is over all of them. `microbatches` and `interleave` shape a pipeline,
-    `overlap` (0 to 1) hides communication, `exchange` says how tokens reach experts, and `balanced_experts` that they
-    are placed by their load. `exempt` names what of quantized weights stays in 16 bits (perfmodel.exempt),
-    `dequantize` where weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD
-    per device and hour. `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model
-    other sizes (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the
-    experts' popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
+    arrays that broadcast together. Without `gpu_count`, `tp` or `pp` the fewest devices that hold model and workload
+    are taken. `dp` groups of tp devices share experts, which are in `ep` parts; `cp` devices share each sequence;
+    `replicas` share nothing; `batch` is over all of them. `microbatches` and `interleave` shape a pipeline, `overlap`
+    (0 to 1) hides communication, `exchange` says how tokens reach experts, and `balanced_experts` that they are placed
+    by their load. `exempt` names what of quantized weights stays in 16 bits (perfmodel.exempt), `dequantize` where
+    weights that no matrix unit takes are widened (perfmodel.deployment.rows_fused). `price` is USD per device and hour.
+    `assume` is the family to read a config.json of unknown model_type as; `prune` gives the model other sizes
+    (perfmodel.scaling), as a mapping or as "layers=32,hidden=4096"; `routing_skew` is the exponent α of the experts'
+    popularity i^−α. Models that write by denoising take `denoising_steps` passes (one a token) over blocks of
     `block_length` tokens. `draft` (a model) or `speculate` (a method of perfmodel.speculation.method) guesses
     `draft_tokens` ahead, a chain or a tree of `draft_tree` tokens, right at rates of `acceptance` or with
     `accepted_length` tokens a pass. `lora` is "rank,targets,adapters" (perfmodel.lora); `sampling` names steps of the
@@ -343,9 +343,3 @@ def estimate(
         tuple(assumptions(plan, work, chosen, price, held.offloaded)),
         tuple(warnings(plan, work)),
     )
-
-
-def held_by_one(model: Model, gpu: GPU) -> bool:
-    """Whether one device holds `model` and the default workload, served as it is by default."""
-    single = Deployment(model, gpu, precision_for(gpu, declared=model.quantization))
-    return bool(memory(single, Workload(PROMPT, OUTPUT, BATCH)).fits)

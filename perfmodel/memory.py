@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.block import Block
 from perfmodel.cache.held import cache_bytes, cached_length, paged_tokens
-from perfmodel.deployment import Deployment, most_devices, splits
+from perfmodel.deployment import Deployment, most_devices, precision_for, splits
+from perfmodel.gpu import GPU
 from perfmodel.layers.adapters import adapter_bytes, adapter_elements
 from perfmodel.layers.embedding import LOGIT_BYTES, vocabulary_on
 from perfmodel.layers.layer import Spread
 from perfmodel.layers.sampling import sampling_bytes
+from perfmodel.model import Model
 from perfmodel.speculation.drafting import draft_kv_bytes, draft_weight_bytes
-from perfmodel.workload import Workload
+from perfmodel.workload import BATCH, OUTPUT, PROMPT, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +208,9 @@ def fewest_gpus(plan: Deployment, work: Workload) -> Deployment | None:
             if memory(candidate := plan.split(tp, pp), work).fits:
                 return candidate
     return None
+
+
+def held_by_one(model: Model, gpu: GPU) -> bool:
+    """Whether one device holds `model` and the default workload, served as it is by default."""
+    single = Deployment(model, gpu, precision_for(gpu, declared=model.quantization))
+    return bool(memory(single, Workload(PROMPT, OUTPUT, BATCH)).fits)

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perfmodel.cli.scripts import script
 from perfmodel.huggingface import known_types, model_from_config
 from perfmodel.huggingface.families import FAMILIES, SAME_AS
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 ROOT = Path(__file__).parent.parent
-
-
-def _checks() -> Any:
-    spec = importlib.util.spec_from_file_location("validate_families", ROOT / "validate" / "families.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-checks = _checks()
+checks = script("families")
 BUILT = [family for family in FAMILIES if family in checks.CONFIG_MAPPING]
 # published configs, and the totals that their checkpoints have: of families that transformers has no code of, and of
 # two that the catalogue lacks

@@ -72,6 +72,7 @@ ROWS = (
     ("serving.pools",),
     ("serving.lengths",),
     ("serving.traffic",),
+    ("serving.seen",),
     ("serving.load",),
     ("serving.theory",),
     ("serving.disaggregated",),

@@ -17,9 +17,10 @@ from perfmodel.calibration import Constants
 from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.latency import LEGS, pipelined
 from perfmodel.serving.lengths import Lengths
-from perfmodel.serving.load import Distribution, Load
+from perfmodel.serving.load import Load
 from perfmodel.serving.pools import Pools, handed, matched
 from perfmodel.serving.question import serve
+from perfmodel.serving.seen import Distribution
 from perfmodel.serving.simulation import Request
 from perfmodel.serving.steps import Range, Steps
 from perfmodel.serving.theory import open_loop, saturation, waiting_s

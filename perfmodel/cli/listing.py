@@ -117,8 +117,8 @@ def _fitting(models: list[Any], gpu: str | None) -> list[Any]:
     """The models that one such GPU holds, as they would be served by default, with the default workload."""
     if gpu is None:
         return models
-    from perfmodel.answer import held_by_one
     from perfmodel.catalog import load_gpu
+    from perfmodel.memory import held_by_one
 
     device = load_gpu(gpu)
     return [model for model in models if held_by_one(model, device)]

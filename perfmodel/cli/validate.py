@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,6 +10,7 @@ from perfmodel.cli import options as o
 from perfmodel.cli.kernels import kernels
 from perfmodel.cli.loaded import serving
 from perfmodel.cli.published import published
+from perfmodel.cli.scripts import script
 from perfmodel.errors import RequestError
 
 app = typer.Typer(help="Hold the model's figures against published ones.", rich_markup_mode=None, no_args_is_help=True)
@@ -44,7 +44,7 @@ def families(
     markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/architectures.md.")] = False,
 ) -> None:
     """Hold every model_type against transformers and torch: parameters, FLOPs, cache. Needs perfmodel[validate]."""
-    found = _script("families")
+    found = script("families")
     _known(names or [])
     raise typer.Exit(found.main([*(names or []), *(["--markdown"] if markdown else [])]))
 
@@ -58,20 +58,3 @@ def _known(names: list[str]) -> None:
             guess = nearest(name, FAMILIES)
             hint = f'Did you mean "{guess}"?' if guess else '"perfmodel validate families" checks all.'
             raise RequestError(f'No family is called "{name[:40]}". {hint}')
-
-
-def _script(name: str) -> Any:
-    """A module of the validate folder, which alone may use torch; RequestError when that is not installed."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    from perfmodel.catalog import data_folder
-
-    spec = spec_from_file_location(f"perfmodel_validate_{name}", data_folder("validate") / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except ImportError as error:
-        raise RequestError(f'{error}; this command needs more: pip install "perfmodel[validate]".') from None
-    return module

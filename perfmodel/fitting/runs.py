@@ -17,9 +17,9 @@ from perfmodel.fitting.silicon import unasked
 from perfmodel.latency import Time
 from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.memory import memory
-from perfmodel.published.loaded import Loaded
+from perfmodel.published.loaded import Loaded, held, traffic_of
 from perfmodel.published.names import Unscored, model_of
-from perfmodel.published.predictions import FIGURES, LOADED, answered, work_of
+from perfmodel.published.predictions import LOADED, answered, figures, work_of
 from perfmodel.published.questions import Plans, Question, question
 from perfmodel.published.rows import Row
 from perfmodel.workload import Workload
@@ -62,8 +62,8 @@ def groups_of(rows: Iterable[Row]) -> tuple[list[Group], Counter[str]]:
                 raise Unscored("not a time")
             if memory(asked.plan, Workload(1, 1, 1)).weights > asked.plan.gpu.memory:
                 raise Unscored("the weights do not fit on the stated devices")
-            if asked.mode in LOADED and not Loaded(asked.plan, (asked,)).held:
-                raise Unscored("nothing is held")
+            if asked.mode in LOADED:
+                held(asked.plan, traffic_of(asked))
         except (Unscored, PerfModelError) as reason:
             left_out[str(reason)] += 1
             continue
@@ -105,8 +105,7 @@ def expected(group: Group, plan: Deployment) -> Any:
         return np.array([p.expected for p in answered([q._replace(plan=plan) for q in group.asked])])
     times = Rescheduled(group.loaded, plan)
     work = replace(work_of(group.asked), batch=group.loaded.at_hand)
-    found = {f: FIGURES[f](plan, work, times)[0] for f in {q.figure for q in group.asked}}
-    return np.array([found[q.figure][i] * q.scale for i, q in enumerate(group.asked)])
+    return np.array([expected for expected, _, _ in figures(group.asked, plan, work, times)])
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Rescheduled:
     @cached_property
     def cycle(self) -> Time:
         closed = np.array([t.arrival == "closed" for t in self.loaded.traffics])
-        return _only(np.where(closed, self.e2e.expected, self._of("count")))
+        return _only(np.where(closed, self.e2e.expected, self._of("whole")))
 
 
 def _only(seconds: Any) -> Time:

@@ -36,17 +36,19 @@ def traffic_of(q: Question) -> Traffic:
     prompts, outputs = Lengths.fixed(q.prompt), Lengths.fixed(q.output)
     if drawn:  # rows hold the mean
         low = float(drawn[1])
-        prompts, outputs = (
-            Lengths.uniform(max(round(2 * low / (1 + low) * n), 1), max(round(2 / (1 + low) * n), 1))
-            for n in (q.prompt, q.output)
-        )
+        prompts, outputs = (_about(n, 2 * low / (1 + low), 2 / (1 + low)) for n in (q.prompt, q.output))
     elif apart:
-        outputs = Lengths.uniform(max(round((1 - APART) * q.output), 1), max(round((1 + APART) * q.output), 1))
+        outputs = _about(q.output, 1 - APART, 1 + APART)
     if q.mode == "offline_throughput":
         return Traffic("burst", prompts, outputs, requests=q.batch or q.most or SENT)
     c = q.batch or 1
     many = ROUNDS * c if ROUNDS * c <= MOST else max(MOST, FEWEST_ROUNDS * c)
     return Traffic("closed", prompts, outputs, concurrency=c, requests=many)
+
+
+def _about(mean: float, low: float, high: float) -> Lengths:
+    """Alike between two factors of the mean."""
+    return Lengths.uniform(max(round(low * mean), 1), max(round(high * mean), 1))
 
 
 _HABITS = {
@@ -64,8 +66,29 @@ def habits_of(q: Question) -> tuple[tuple[str, int], ...]:
     return tuple((name, int(match[1])) for name, match in found if match)
 
 
+class _Stacked:
+    """Times of simulations as arrays, one value for each."""
+
+    @property
+    def loads(self) -> tuple[Load | Disaggregated, ...]:
+        """The simulation of each question; of the same traffic, the same one."""
+        raise NotImplementedError
+
+    @property
+    def ttft(self) -> Time:
+        return stacked(load.ttft for load in self.loads)
+
+    @property
+    def tpot(self) -> Time:
+        return stacked(load.tpot for load in self.loads)
+
+    @property
+    def e2e(self) -> Time:
+        return stacked(load.e2e for load in self.loads)
+
+
 @dataclass(frozen=True)
-class Loaded:
+class Loaded(_Stacked):
     """Questions to one deployment under load; figures are arrays in their order."""
 
     plan: Deployment
@@ -79,10 +102,7 @@ class Loaded:
     def held(self) -> dict[tuple[int, int], float]:
         """Tokens that the cache holds, by the means of prompts and outputs."""
         means = {_means(traffic): traffic for traffic in self.traffics}
-        found = {key: tokens_held(self.plan, traffic) for key, traffic in means.items()}
-        if not all(found.values()):
-            raise Unscored("weights and one request do not fit on the stated devices, by our count")
-        return found
+        return {key: held(self.plan, traffic) for key, traffic in means.items()}
 
     @cached_property
     def keys(self) -> tuple[_Key, ...]:
@@ -109,22 +129,9 @@ class Loaded:
 
     @cached_property
     def loads(self) -> tuple[Load, ...]:
-        """The simulation of each question; of the same traffic, the same one."""
         grids = self.grids(self.plan)
         known = {key: replace(load, grid=grids[load.range.key]) for key, load in self.bare.items()}
         return tuple(known[key] for key in self.keys)
-
-    @property
-    def ttft(self) -> Time:
-        return stacked(load.ttft for load in self.loads)
-
-    @property
-    def tpot(self) -> Time:
-        return stacked(load.tpot for load in self.loads)
-
-    @property
-    def e2e(self) -> Time:
-        return stacked(load.e2e for load in self.loads)
 
     @property
     def cycle(self) -> Time:
@@ -145,33 +152,20 @@ _POOLS = re.compile(r"(\d+) prefill workers of tp (\d+) dp (\d+) ep (\d+), (\d+)
 
 
 @dataclass(frozen=True)
-class Pooled:
+class Pooled(_Stacked):
     """Questions to workers that only decode, each beside others that only prefill; figures in their order."""
 
     plan: Deployment
     asked: tuple[Question, ...]
 
     @cached_property
-    def pools(self) -> tuple[Disaggregated, ...]:
-        """The simulation of each question, once for all questions about the same pools and traffic."""
+    def loads(self) -> tuple[Disaggregated, ...]:
         known: dict[tuple[str, Traffic], Disaggregated] = {}
         keys = [(q.row.note, traffic_of(q)) for q in self.asked]
         for q, key in zip(self.asked, keys, strict=True):
             if key not in known:
                 known[key] = _pools(q, key[1])
         return tuple(known[key] for key in keys)
-
-    @property
-    def ttft(self) -> Time:
-        return stacked(pool.ttft for pool in self.pools)
-
-    @property
-    def tpot(self) -> Time:
-        return stacked(pool.tpot for pool in self.pools)
-
-    @property
-    def e2e(self) -> Time:
-        return stacked(pool.e2e for pool in self.pools)
 
     @property
     def cycle(self) -> Time:
@@ -181,7 +175,7 @@ class Pooled:
     @property
     def at_hand(self) -> Any:
         """Requests in flight."""
-        return np.array([float(pool.traffic.concurrency or 1) for pool in self.pools])
+        return np.array([float(pool.traffic.concurrency or 1) for pool in self.loads])
 
 
 def _pools(q: Question, traffic: Traffic) -> Disaggregated:
@@ -194,9 +188,16 @@ def _pools(q: Question, traffic: Traffic) -> Disaggregated:
         raise Unscored(complaint)
     filler = plan.split(tp, 1, dp, ep)
     found = Disaggregated(plan, filler, traffic, x, y, together)
-    if not (tokens_held(plan, traffic) and tokens_held(filler, replace(traffic, outputs=Lengths.fixed(1)))):
-        raise Unscored("weights and one request do not fit on the stated devices, by our count")
+    held(plan, traffic)
+    held(filler, replace(traffic, outputs=Lengths.fixed(1)))
     return found
+
+
+def held(plan: Deployment, traffic: Traffic) -> float:
+    """Tokens that the cache holds; Unscored where that is not even one request."""
+    if tokens := tokens_held(plan, traffic):
+        return tokens
+    raise Unscored("weights and one request do not fit on the stated devices, by our count")
 
 
 def _means(traffic: Traffic) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -74,20 +74,28 @@ def answered(asked: list[Question]) -> list[Prediction]:
     first = asked[0]
     try:
         work = work_of(asked)
-        times: _Times
+        times: Times
         if kind(first.mode) != "batch":
             of = Pooled if first.mode == APART else Loaded
             times = of(first.plan, tuple(asked))
             work = replace(work, batch=times.at_hand)
         else:
             times = Static(first.plan, work)
-        ends = {name: FIGURES[name](first.plan, work, times) for name in {q.figure for q in asked}}
+        ends = list(figures(asked, first.plan, work, times))
     except (Unscored, PerfModelError) as error:
         if len(asked) > 1:  # what one question cannot have, another may
             return [answer for q in asked for answer in answered([q])]
         return [Prediction(first.row, reason=str(error))]
-    wide = {name: [np.broadcast_to(end, work.prompt.shape) for end in three] for name, three in ends.items()}
-    return [_answer(q, *(float(end[i]) * q.scale for end in wide[q.figure])) for i, q in enumerate(asked)]
+    return [_answer(q, *three) for q, three in zip(asked, ends, strict=True)]
+
+
+def figures(asked: Sequence[Question], plan: Deployment, work: Workload, times: Times) -> Iterator[list[float]]:
+    """(expected, low, high) of each question, in its row's unit."""
+    shape = np.shape(work.prompt)
+    found = {name: FIGURES[name](plan, work, times) for name in {q.figure for q in asked}}
+    wide = {name: [np.broadcast_to(end, shape) for end in three] for name, three in found.items()}
+    for i, q in enumerate(asked):
+        yield [float(end[i]) * q.scale for end in wide[q.figure]]
 
 
 def work_of(asked: Iterable[Question]) -> Workload:
@@ -102,7 +110,7 @@ def _answer(q: Question, expected: float, low: float, high: float) -> Prediction
     return Prediction(q.row, expected, low, high)
 
 
-class _Times(Protocol):
+class Times(Protocol):
     """What a workload takes, whichever way its requests come."""
 
     @property
@@ -153,7 +161,7 @@ def _rate(amount: Number, time: Time) -> Ends:
     return amount / time.expected, amount / time.high, amount / time.low
 
 
-def _weight_bandwidth(plan: Deployment, work: Workload, times: _Times) -> Ends:
+def _weight_bandwidth(plan: Deployment, work: Workload, times: Times) -> Ends:
     """Bytes of weights that a token reads on one device, times tokens/s."""
     parts = plan.model.weight_bytes(plan.precision, plan.tp, dp=plan.dp, ep=plan.ep)
     tied = plan.model.tied_embeddings
@@ -161,7 +169,7 @@ def _weight_bandwidth(plan: Deployment, work: Workload, times: _Times) -> Ends:
     return _rate(read * work.batch, times.tpot)
 
 
-def _peak_memory(plan: Deployment, work: Workload, times: _Times) -> Ends:
+def _peak_memory(plan: Deployment, work: Workload, times: Times) -> Ends:
     size = peak_bytes(plan, work)
     return size, size / SPREAD, size * SPREAD
 

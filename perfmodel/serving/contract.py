@@ -89,7 +89,7 @@ def _traffic(answer: Serving) -> dict[str, Any]:
 def requests_table(answer: Serving) -> Table:
     """One row a request, in the order that they were drawn."""
     load = answer.load
-    drawn = load.part.drawn() if isinstance(load, Load) else load.traffic.drawn()
+    drawn = load.drawn
     served = load.served
     return Table(
         {

@@ -9,15 +9,16 @@ from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.expected import STREAMED
 from perfmodel.latency import Time
-from perfmodel.serving.load import FIRST_SPREAD, STEP_SPREAD, Distribution, Load, wider
+from perfmodel.serving.load import FIRST_SPREAD, STEP_SPREAD, Load, wider
 from perfmodel.serving.pools import Handed, Pools, handed, matched
+from perfmodel.serving.seen import Distribution, Seen
 from perfmodel.serving.simulation import Rules
 from perfmodel.serving.theory import Saturation, middle, saturation
 from perfmodel.serving.traffic import Traffic
 
 
 @dataclass(frozen=True)
-class Disaggregated:
+class Disaggregated(Seen):
     """`traffic` on prefill workers like `filler` and decode workers like `plan`.
 
     How many there are of one kind, where it is not given, follows from the other: as many as keep pace (matched).
@@ -40,6 +41,11 @@ class Disaggregated:
     def filling(self) -> Load:
         """A prefill worker alone."""
         return Load(self.filler, self.traffic)
+
+    @property
+    def part(self) -> Traffic:
+        """All of it: the workers serve it together."""
+        return self.traffic
 
     @property
     def held(self) -> float:
@@ -105,28 +111,14 @@ class Disaggregated:
             costs.request_s,
             costs.lag,
         )
-        return handed(self.traffic.drawn(), pools, self.traffic.at_once)
+        return handed(self.drawn, pools, self.traffic.at_once)
 
     # ── what requests see ────────────────────────────────────────────────────────────────────────
-
-    @property
-    def ttfts(self) -> Distribution:
-        return Distribution.of(self.served.first)
-
-    @property
-    def tpots(self) -> Distribution:
-        s, drawn = self.served, self.traffic.drawn()
-        each = zip(s.first, s.ended, drawn, strict=True)
-        return Distribution.of([(ended - first) / (r.output - 1) for first, ended, r in each if r.output > 1])
 
     @property
     def itls(self) -> Distribution:
         """Nothing comes between the steps of a decode worker: those of a request are alike."""
         return self.tpots
-
-    @property
-    def e2es(self) -> Distribution:
-        return Distribution.of(self.served.ended)
 
     @property
     def ttft(self) -> Time:
@@ -160,7 +152,7 @@ class Disaggregated:
 
     @property
     def output_rate(self) -> float:
-        return sum(r.output for r in self.traffic.drawn()) / self.served.seconds
+        return self.tokens_out / self.served.seconds
 
     @property
     def request_rate(self) -> float:

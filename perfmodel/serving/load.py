@@ -11,60 +11,22 @@ from typing import Any, NamedTuple
 from perfmodel.arithmetic import Number
 from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
+from perfmodel.engine import Engine
 from perfmodel.latency import Time
 from perfmodel.memory import most_sequences
+from perfmodel.serving.seen import Distribution, Seen
 from perfmodel.serving.simulation import Pass, Rules, Served, served
 from perfmodel.serving.steps import Range, Steps
 from perfmodel.serving.traffic import Traffic
 from perfmodel.workload import Workload
 
-PERCENTILES = (50, 95, 99)
 FIRST_SPREAD, STEP_SPREAD, FULL_SPREAD = 1.15, 1.05, 1.2
 """Factors up and down for what arrivals add to the errors of passes: to a first token, to a token, and to a server that
 is as full as it gets, whose limits are seldom stated. By the coverage of runs under load (docs/accuracy.md)."""
 
 
-class Distribution(NamedTuple):
-    """Seconds: the mean, and percentiles by PERCENTILES."""
-
-    mean: float
-    p50: float
-    p95: float
-    p99: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Distribution:
-        """Of values that count alike; percentiles by linear interpolation, as NumPy's."""
-        ordered = sorted(values)
-        if not ordered:
-            return cls(0.0, 0.0, 0.0, 0.0)
-        return cls(sum(ordered) / len(ordered), *(_percentile(ordered, p) for p in PERCENTILES))
-
-    @classmethod
-    def weighted(cls, values: Sequence[tuple[float, float]]) -> Distribution:
-        """Of (value, weight)."""
-        ordered = sorted((v, w) for v, w in values if w > 0)
-        total = sum(w for _, w in ordered)
-        if not ordered:
-            return cls(0.0, 0.0, 0.0, 0.0)
-        found, seen, at = [], 0.0, 0
-        for p in PERCENTILES:
-            while at < len(ordered) - 1 and seen + ordered[at][1] < p / 100 * total:
-                seen += ordered[at][1]
-                at += 1
-            found.append(ordered[at][0])
-        return cls(sum(v * w for v, w in ordered) / total, *found)
-
-
-def _percentile(ordered: Sequence[float], p: float) -> float:
-    place = (len(ordered) - 1) * p / 100
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
 @dataclass(frozen=True)
-class Load:
+class Load(Seen):
     """`traffic` on `plan`: every request simulated, pass by pass.
 
     Replicas are servers of their own, each with its part of the traffic; one is simulated. Ranks that share the data
@@ -92,7 +54,7 @@ class Load:
         engine, costs = self.plan.engine, Constants(self.plan.gpu, self.plan.engine).costs
         usual = Rules(
             engine.policy,
-            min(engine.token_budget, IN_FLIGHT) * self.plan.dp,
+            pass_tokens(engine) * self.plan.dp,
             engine.sequences_limit or NO_LIMIT,
             self.held,
             engine.reserves,
@@ -148,7 +110,7 @@ class Load:
 
     @cached_property
     def served(self) -> Served:
-        return served(self.part.drawn(), self.seconds, self.rules, self.part.at_once)
+        return served(self.drawn, self.seconds, self.rules, self.part.at_once)
 
     # ── means, as times ──────────────────────────────────────────────────────────────────────────
 
@@ -179,28 +141,14 @@ class Load:
     @cached_property
     def busy(self) -> Time:
         """Time that the engine ran passes."""
-        return self.steps.time(self.made_of.count, wider(self.steps.decode_spread, FULL_SPREAD))
+        return self.steps.time(self.made_of.whole, wider(self.steps.decode_spread, FULL_SPREAD))
 
     # ── the whole distribution ───────────────────────────────────────────────────────────────────
-
-    @cached_property
-    def ttfts(self) -> Distribution:
-        return Distribution.of(self.served.first)
-
-    @cached_property
-    def tpots(self) -> Distribution:
-        s, requests = self.served, self.part.drawn()
-        each = zip(s.first, s.ended, requests, strict=True)
-        return Distribution.of([(ended - first) / (r.output - 1) for first, ended, r in each if r.output > 1])
 
     @cached_property
     def itls(self) -> Distribution:
         """Time between two tokens of a request."""
         return Distribution.weighted(self.served.gaps)
-
-    @cached_property
-    def e2es(self) -> Distribution:
-        return Distribution.of(self.served.ended)
 
     @cached_property
     def running(self) -> float:
@@ -225,7 +173,7 @@ class Load:
     @property
     def output_rate(self) -> float:
         """Output tokens per second, from the first request to the last token."""
-        return self.plan.replicas * sum(r.output for r in self.part.drawn()) / self.served.seconds
+        return self.plan.replicas * self.tokens_out / self.served.seconds
 
     @property
     def request_rate(self) -> float:
@@ -239,28 +187,33 @@ class MadeOf(NamedTuple):
     waiting, after  of time to first token: passes waited for, and those under way when it came out
     rates           of time per token
     running         of the time from first to last token
-    count           of the whole run
+    whole           of the whole run
     """
 
     waiting: Any
     after: Any
     rates: Any
     running: Any
-    count: Any
+    whole: Any
 
     @classmethod
     def of(cls, load: Load) -> MadeOf:
-        drawn, steps = load.part.drawn(), load.steps
-        n, several = len(drawn), max(sum(1 for r in drawn if r.output > 1), 1)
-        repeat, waiting, rates, running = steps.weights(load.of_rank(load.served.passes))
+        steps = load.steps
+        n, several = len(load.drawn), max(sum(1 for r in load.drawn if r.output > 1), 1)
+        whole, waiting, rates, running = steps.weights(load.of_rank(load.served.passes))
         after = steps.weights(load.of_rank(load.served.after))[1]
-        return cls(waiting / n, after / n, rates / several, running / n, repeat)
+        return cls(waiting / n, after / n, rates / several, running / n, whole)
 
 
 NO_LIMIT = 1 << 20
 """Sequences at once of an engine that has no limit of its own."""
 IN_FLIGHT = 8192
-"""Most tokens of a pass of a server that batches in flight, whatever its engine would take of a batch at once."""
+"""Tokens beyond which servers do not let a pass grow, whatever their engine would take of a batch at once."""
+
+
+def pass_tokens(engine: Engine) -> int:
+    """Most tokens of a pass of a server that batches in flight."""
+    return min(engine.token_budget, IN_FLIGHT)
 
 
 def wider(spread: Number, factor: float) -> Number:
@@ -270,7 +223,6 @@ def wider(spread: Number, factor: float) -> Number:
 
 def tokens_held(plan: Deployment, traffic: Traffic) -> float:
     """Tokens that the KV cache of a replica holds beside weights, activations and the engine's own."""
-    budget = min(plan.engine.token_budget, IN_FLIGHT)
-    plan = replace(plan, engine=replace(plan.engine, token_budget=budget))
+    plan = replace(plan, engine=replace(plan.engine, token_budget=pass_tokens(plan.engine)))
     prompt, output = (max(round(lengths.mean), 1) for lengths in (traffic.prompts, traffic.outputs))
     return float(most_sequences(plan, Workload(prompt, output)) // plan.replicas * (prompt + output))

@@ -14,7 +14,8 @@ from perfmodel.placement import too_big
 from perfmodel.remedies import ways_out
 from perfmodel.serving.disaggregated import Disaggregated
 from perfmodel.serving.lengths import lengths
-from perfmodel.serving.load import Distribution, Load
+from perfmodel.serving.load import Load
+from perfmodel.serving.seen import Distribution
 from perfmodel.serving.simulation import POLICIES
 from perfmodel.serving.theory import Saturation, saturation
 from perfmodel.serving.trace import trace as read_trace
