@@ -303,12 +303,7 @@ def test_the_defaults_are_those_of_the_classes() -> None:
     kept = json.loads((ROOT / "perfmodel" / "huggingface" / "defaults.json").read_text(encoding="utf-8"))
     if kept["transformers"] != transformers.__version__:
         pytest.skip(f"made with transformers {kept['transformers']}")
-    spec = importlib.util.spec_from_file_location("config_defaults", ROOT / "validate" / "config_defaults.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert kept == json.loads(json.dumps(module.document()))
+    assert kept == json.loads(json.dumps(script("config_defaults").document()))
 
 
 @pytest.mark.parametrize("family", BUILT)
