@@ -39,16 +39,26 @@ def read_json(file: Path, shown: str) -> Any:
 
     SpecError names the line and column of a mistake.
     """
-    text = text_of(file, shown, "a config.json")
+    return json_in(text_of(file, shown, "a config.json"), shown, "a config.json")
+
+
+def json_in(text: str, shown: str, wanted: str, nan: bool = True) -> Any:
+    """The plain data of JSON text; NaN and Infinity pass only with `nan`. SpecError as of `read_json`."""
     try:
-        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
+        return json.loads(
+            text.removeprefix("\ufeff"), object_pairs_hook=_once, parse_constant=None if nan else _no_number
+        )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise SpecError(f"{shown}: is not valid JSON at {place}: {error.msg.lower()}.") from None
     except RecursionError:
-        raise SpecError(f"{shown}: is nested too deeply to be a config.json.") from None
+        raise SpecError(f"{shown}: is nested too deeply to be {wanted}.") from None
     except ValueError as error:
         raise SpecError(f"{shown}: is not valid JSON: {error}.") from None
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number that was measured; write null or leave it out")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

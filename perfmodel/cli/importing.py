@@ -39,7 +39,7 @@ def _write(file: Path, text: str, force: bool) -> None:
     """All of the file or nothing; what is there already stays unless `force`d."""
     from os.path import lexists
 
-    from perfmodel.cli.files import write_whole
+    from perfmodel.files import write_whole
 
     if not force and lexists(file):
         raise RequestError(f"{file} is there already; --force overwrites it, or name another file.")

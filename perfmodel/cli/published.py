@@ -43,7 +43,7 @@ def _run(file: str, mode: str | None, by: str, quality: str) -> Any:
 
 
 def _write_page(run: Any, html: str) -> None:
-    from perfmodel.cli.files import write_whole
+    from perfmodel.files import write_whole
     from perfmodel.published.page import page
 
     write_whole(Path(html), page(run))

@@ -8,7 +8,8 @@ from typing import Any
 
 from perfmodel.published.predictions import Prediction, predictions
 from perfmodel.published.rows import Chosen, Row, chosen, columns, rows_of
-from perfmodel.published.scores import Ratio, Score, grouped, ratios, report, score, unscored, worst
+from perfmodel.published.scores import Ratio, grouped, ratios, report, score, unscored, worst
+from perfmodel.score import Score
 from perfmodel.table import Table, flush_right, percent
 
 

@@ -10,44 +10,15 @@ import numpy as np
 
 from perfmodel.published.predictions import Prediction
 from perfmodel.published.rows import Row
+from perfmodel.score import Score, scored_of
 
 WORST = 10
-
-
-class Score(NamedTuple):
-    """Errors of one group as fractions; None where nothing was scored.
-
-    n             rows of the group
-    scored        those that were predicted
-    median_ape    median of |predicted − measured|/measured; `mean_ape`, `p90_ape` likewise
-    bias          median of (predicted − measured)/measured
-    coverage80    part of the scored rows that their 80 % interval holds
-    """
-
-    n: int
-    scored: int
-    median_ape: float | None = None
-    mean_ape: float | None = None
-    p90_ape: float | None = None
-    bias: float | None = None
-    coverage80: float | None = None
 
 
 def score(group: list[Prediction]) -> Score:
     """The errors of a group; percentiles are interpolated linearly."""
     scored = [p for p in group if not p.reason]
-    if not scored:
-        return Score(len(group), 0)
-    signed = np.array([p.error for p in scored])
-    ape = np.abs(signed)
-    figures = (
-        np.median(ape),
-        ape.mean(),
-        np.percentile(ape, 90),
-        np.median(signed),
-        np.mean([p.covered for p in scored]),
-    )
-    return Score(len(group), len(scored), *map(float, figures))
+    return scored_of([p.error for p in scored], [p.covered for p in scored], len(group))
 
 
 def grouped(found: list[Prediction], by: tuple[str, ...]) -> list[tuple[tuple[Any, ...], Score]]:

@@ -15,6 +15,17 @@ def write_whole(file: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, file)
     except (OSError, ValueError) as error:
-        beside.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or str(error)
         raise RequestError(f"{file} cannot be written ({reason.lower()}).") from None
+    finally:  # also of a run that is interrupted here
+        beside.unlink(missing_ok=True)
+
+
+def made_folder(path: Path) -> Path:
+    """The folder, made where it is not there; RequestError where it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RequestError(f"{path} cannot be made a folder ({reason.lower()}).") from None
+    return path
