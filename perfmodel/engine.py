@@ -13,8 +13,8 @@ GIB = 2**30
 SERVED = 0.055
 """Share of a step that accepting guesses costs a serving engine: the median of six speed-ups of Qwen3 1.7B to 32B.
 
-EAGLE-3, two tokens ahead, at the tokens a pass that were measured with them (Tencent/AngelSlim, its
-benchmarks of speculative decoding; the device is taken to be an H100, whose plain speeds are theirs); from 1 to 10 %.
+EAGLE-3, two tokens ahead, at the tokens a pass measured with them (Tencent/AngelSlim, its benchmarks of speculative
+decoding; the device is taken to be an H100, whose plain speeds are theirs); from 1 to 10 %.
 """
 SCRIPTED = 0.15
 """The same of research code in Python: the median of twelve speed-ups on an A100 (Spec-Bench); from 8 to 30 %."""
@@ -26,7 +26,7 @@ class Engine:
 
     since           first version of this generation, as numbers: (0, 8)
     talks           "nccl" where it calls NCCL for every collective; "" where it has kernels of its own
-    kernels         whose measured kernels stand nearest to its own: "vllm", "trtllm" or "sglang"
+    kernels         whose measured kernels stand nearest to its own: "vllm", "trtllm", "sglang" or "torch"
     memory_share    part of device memory it may use (vLLM's gpu_memory_utilization)
     block           tokens of a KV-cache block; a sequence's last block is filled in part
     token_budget    most new tokens in one pass; longer prefills are cut into chunks
@@ -270,6 +270,7 @@ _ROWS = (
     Engine(
         "gpt-fast",
         title="gpt-fast",
+        kernels="torch",
         accepting=SCRIPTED,
         talks="nccl",
         memory_share=1.0,
@@ -333,10 +334,7 @@ def generations(name: str) -> tuple[Engine, ...]:
 
 
 def engine(name: str, version: str = "", flavour: str = "") -> Engine:
-    """The engine called `name`: its current generation, or that of `version` ("0.7.3") or `flavour` ("rocm").
-
-    RequestError with the nearest name if there is none.
-    """
+    """The current generation of `name`, or that of `version` ("0.7.3") or `flavour` ("rocm"); RequestError if none."""
     rows = generations(name)
     if not rows:
         guess = nearest(name, ENGINES)

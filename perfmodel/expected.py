@@ -204,7 +204,7 @@ def _attention(op: Op, c: Constants) -> Waits:
     gpu, heads = c.gpu, op.heads
     assert heads is not None
     peak = peak_of(op, gpu, c.engine.half_sums)
-    narrow = "bf16" if op.storage in STREAMS else "fp8-kv"
+    narrow = "fp32" if op.storage == "fp32" else "bf16" if op.storage in STREAMS else "fp8-kv"
     if c.engine.attention == "naive" or op.computes_masked:  # each step a kernel of its own
         k = c.of("prefill", narrow)
         moving = (op.bytes + (c.costs.spill - 1) * op.spilled_bytes) / (k.memory * gpu.memory_bandwidth)

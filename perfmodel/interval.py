@@ -37,7 +37,7 @@ tokens a pass differ by some 20 % up and down.
 
 def spread(c: Constants, plan: Deployment, phase: str) -> float:
     """The factor up and down that holds 80 % of measurements of a phase ("prefill" or "decode")."""
-    inherited = INHERITED[c.found("gemm", "bf16").origin.level]
+    inherited = INHERITED[c.found("gemm", _main(plan)).origin.level]
     parts = []
     if plan.tp > 1 and (link := plan.gpu.link(plan.tp)) is not None and link.name.startswith("PCIe"):
         parts.append(HOSTS)
@@ -56,6 +56,11 @@ def spread(c: Constants, plan: Deployment, phase: str) -> float:
     return _together(base, *parts)
 
 
+def _main(plan: Deployment) -> str:
+    """The format whose products tell whether a device was measured."""
+    return "fp32" if plan.precision.stream.bits > 16 else "bf16"
+
+
 def size_of(model: Model) -> str:
     """What tells whether a model like it was measured: its layers and its width, as "80 x 8192"."""
     return f"{model.layers} x {model.hidden_size}"
@@ -65,7 +70,7 @@ def basis(plan: Deployment) -> str:
     """What expected times and their intervals rest on, in words."""
     c = Constants(plan.gpu, plan.engine)
     title = plan.engine.title or plan.engine.name
-    kernels = c.found("gemm", "bf16").origin
+    kernels = c.found("gemm", _main(plan)).origin
     where = {"device": f"measured on {kernels.of}", "architecture": f"of {kernels.of}", "all": "of all devices"}
     if c.runs is None:
         return f"no measurements of {title}; kernels {where[kernels.level]}"

@@ -272,12 +272,12 @@ class Stored(NamedTuple):
 def storage_of(stored: NumberFormat, fed: NumberFormat) -> str:
     """By which constants a product with weights in `stored` and inputs in `fed` is timed.
 
-    "bf16" (any 16 or 32 bits), "fp8", "fp8-block" (scales for squares of weights), "fp4", "int8" where the matrix
+    "bf16" (any 16 bits), "fp32", "fp8", "fp8-block" (scales for squares of weights), "fp4", "int8" where the matrix
     units take them; "w8" and "w4" (8 bits and fewer) where weights are widened first; "mxfp4" and "mxfp4-fp8" of MXFP4
     that meets 16 and 8 bits.
     """
     if stored.bits >= 16:
-        return "bf16"
+        return "fp32" if stored.bits > 16 else "bf16"
     if stored.name.startswith("mxfp4") and fed.computes != "fp4":
         return "mxfp4-fp8" if fed.bits < 16 else "mxfp4"
     if fed.bits >= 16 or stored.computes is None:

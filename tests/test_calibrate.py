@@ -144,7 +144,6 @@ def test_what_is_done_stays_when_somebody_stops_it(
         (("--from", "aiconfigurator", "--hardware", "/nowhere"), "/nowhere is no folder"),
         (("--from", "aiconfigurator", "--hardware", "."), "a100.yaml is not there"),
         (("--from", "runs.csv", "--kernels", "gemm"), "--kernels is for kernels"),
-        ((), "--from"),
     ],
 )
 def test_a_wrong_question_of_calibrate(run, installed, arguments: tuple[str, ...], said: str) -> None:

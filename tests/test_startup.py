@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from made_results import full_run
 
 HEAVY = ("torch", "pandas", "plotly", "jinja2", "numpy", "scipy", "transformers")
 COMMANDS = {
@@ -17,12 +19,15 @@ COMMANDS = {
     "explain": ["explain", "-m", "llama3-70b"],
     "validate": ["validate", "references"],
     "validate kernels": ["validate", "kernels", "--recorded"],
+    "validate report": ["validate", "report", "RESULTS"],
     "help": ["--help"],
 }
 
 
 @pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
-def test_heavy_packages_are_absent(arguments: list[str]) -> None:
+def test_heavy_packages_are_absent(arguments: list[str], tmp_path: Path) -> None:
+    full_run().save(tmp_path / "results.json")
+    arguments = [str(tmp_path) if argument == "RESULTS" else argument for argument in arguments]
     code = (
         "import sys; from perfmodel.cli import main; "
         f"assert main({arguments!r}) == 0; print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"

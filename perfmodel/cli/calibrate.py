@@ -8,15 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from perfmodel.cli import benchmarked as b
+from perfmodel.cli import measuring as m
 from perfmodel.cli import options as o
 from perfmodel.errors import RequestError
 
 TABLES = "aiconfigurator"
+MODES = "fixed_batch,single_stream,concurrency"
 Source = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--from",
-        help="aiconfigurator: its tables of kernels. FILE.csv: runs of whole models; FILE.csv,aiconfigurator: both's.",
+        help="Instead of this device: a benchmark's result file, or rows that validate import wrote (your own runs); "
+        "aiconfigurator: its tables of kernels; FILE.csv: runs of whole models; FILE.csv,aiconfigurator: both's.",
         metavar="SOURCE",
     ),
 ]
@@ -27,7 +31,9 @@ Kernels = Annotated[
         help="Only these: gemm, attention, grouped, collective, scan, exchange (comma list).", metavar="NAMES"
     ),
 ]
-Mode = Annotated[str, typer.Option("--mode", help="Of a file of runs: only these modes (comma list).")]
+Mode = Annotated[
+    str | None, typer.Option("--mode", help=f"Of a file of runs: only these modes ({MODES}).", metavar="MODES")
+]
 Hardware = Annotated[
     Path | None,
     typer.Option(help="Folder of hardware files to write to; for kernels the catalog's own by default.", metavar="DIR"),
@@ -36,23 +42,96 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Fit and print, write no
 
 
 def calibrate(
-    source: Source,
+    source: Source = None,
     device: Device = None,
     kernels: Kernels = None,
-    mode: Mode = "fixed_batch,single_stream,concurrency",
+    mode: Mode = None,
     hardware: Hardware = None,
     dry_run: DryRun = False,
+    on: m.On = None,
+    name: m.Name = None,
+    formats: m.Formats = None,
+    budget: m.Budget = None,
+    results: m.Kept = None,
+    fresh: m.Fresh = False,
+    busy: m.Busy = False,
+    html: m.Page = None,
     json: o.Json = False,
+    model: b.Model = None,
+    gpu: b.Gpu = None,
+    gpu_count: b.Count = None,
+    tp: o.Tp = None,
+    pp: o.Pp = None,
+    weights: b.Weights = None,
+    kv: o.Kv = None,
+    engine: b.Engine = None,
+    engine_version: b.Version = None,
+    prompt: b.Prompt = None,
+    output: b.Output = None,
+    batch: b.Batch = None,
+    path: o.Folders = None,
 ) -> None:
-    """Fit the constants of kernels to measurements and write them into hardware/. Needs perfmodel[calibrate]."""
+    """Measure this device and write its file, or fit constants to what was measured elsewhere (--from)."""
+    every = dict(locals())
+    given = {name: every[name] for name in b.GIVEN}
+    o.take_up(path)
+    if source is None:
+        _without("--from", every, (*b.GIVEN, "device", "kernels", "mode", "dry_run"))
+        asked = m.asked(on, name, formats, m.seconds(budget, m.BUDGET_S), results, fresh, busy, hardware)
+        return m.told(m.measured(asked), html, json)
+    _with("--from", every, m.FLAGS)
     file, _, more = source.partition(",")
-    if file.endswith(".csv") and more in ("", TABLES):
+    own = None if more or not Path(file).is_file() else _own_rows(file, given)
+    if own is None:
+        _for_results(given)
+    if own is not None:
         _unasked({"--device": device, "--kernels": kernels})
-        _runs(_rows(file, mode, bool(more)), source, hardware, dry_run, json)
+        _own(own, file, mode or MODES, None if hardware is None or dry_run else _folder(hardware), json)
+    elif file.endswith(".csv") and more in ("", TABLES):
+        _unasked({"--device": device, "--kernels": kernels})
+        _runs(_rows(file, mode or MODES, bool(more)), source, hardware, dry_run, json)
     elif source == TABLES:
         _tables(device, kernels, None if dry_run else _folder(hardware), json)
     else:
         raise RequestError(f'--from takes "{TABLES}" or a file of runs, like runs.csv; got "{source[:40]}".')
+    return None
+
+
+def _without(use: str, every: dict[str, Any], flags: tuple[str, ...]) -> None:
+    for name in (name for name in flags if every[name] not in (None, False)):
+        raise RequestError(f"--{name.replace('_', '-')} is for {use} FILE; without it, this device is measured.")
+
+
+def _with(use: str, every: dict[str, Any], flags: tuple[str, ...]) -> None:
+    for name in (name for name in flags if every[name] not in (None, False)):
+        raise RequestError(f"--{name} is for measuring this device, which {use} does not.")
+
+
+def _own_rows(file: str, given: dict[str, Any]) -> list[Any] | None:
+    """The user's own runs; None where the file is a table of others'."""
+    from perfmodel.benchmarked.run import Given
+    from perfmodel.benchmarked.tools import rows_to_fit
+
+    return rows_to_fit(file, Given(**given))
+
+
+def _for_results(given: dict[str, Any]) -> None:
+    for name in (name for name, value in given.items() if value is not None):
+        raise RequestError(f"--{name.replace('_', '-')} is for a benchmark's result file, which may not say it.")
+
+
+def _own(rows: list[Any], file: str, mode: str, folder: Path | None, json: bool) -> None:
+    """What an engine costs on the user's device, by a few runs; written into its file where a folder is given."""
+    import datetime
+
+    from perfmodel.fitting.own import own_fits, write_own
+    from perfmodel.published.rows import chosen
+
+    fits, left_out = own_fits(chosen(rows, mode, "ok", file).rows)
+    written = [] if folder is None else write_own(fits, Path(file).name, folder, datetime.date.today())
+    told = {"own": [fit.to_dict() for fit in fits], "left_out": left_out, "written": list(map(str, written))}
+    reasons = "".join(f"\n{n} rows left out: {reason}" for reason, n in left_out.items())
+    print(o.dumped(told) if json else "\n".join(fit.text() for fit in fits) + f"{reasons}\n\n{_end(written)}")
 
 
 def _folder(hardware: Path | None) -> Path:

@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli import options as o
+from perfmodel.cli.battery import device
+from perfmodel.cli.benchmarked import import_results
 from perfmodel.cli.kernels import kernels
 from perfmodel.cli.loaded import serving
 from perfmodel.cli.published import published
+from perfmodel.cli.report import report
+from perfmodel.cli.running import run
 from perfmodel.cli.scripts import script
 from perfmodel.errors import RequestError
 
@@ -24,6 +28,10 @@ def validate() -> None:
 app.command("published")(published)
 app.command("kernels")(kernels)
 app.command("serving")(serving)
+app.command("run")(run)
+app.command("device")(device)
+app.command("report")(report)
+app.command("import")(import_results)
 
 
 @app.command("references")

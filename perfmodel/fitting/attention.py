@@ -93,11 +93,13 @@ class Rows:
     def peak(self) -> float:
         """Of what computes: in latent attention, as narrow as the cache."""
         narrow = self.format == "fp8" or (self.is_latent and self.format == "fp8-kv")
-        return self.gpu.peak("fp8" if narrow and "fp8" in self.gpu.peak_flops else "bf16")
+        if narrow and "fp8" in self.gpu.peak_flops:
+            return self.gpu.peak("fp8")
+        return self.gpu.peak(self.format if self.format in ("fp16", "fp32") else "bf16")
 
     @property
     def kv_element(self) -> float:
-        return 2.0 if self.format == "bf16" else 1.0
+        return {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0}.get(self.format, 1.0)
 
     @property
     def cached(self) -> Any:
@@ -155,7 +157,8 @@ class Rows:
     @property
     def queries(self) -> Any:
         """Bytes of queries and output."""
-        return self.q.sequences * self.q.tokens * self.q.heads * self.per_pair
+        wide = 2 if self.format == "fp32" else 1
+        return wide * self.q.sequences * self.q.tokens * self.q.heads * self.per_pair
 
     @property
     def written(self) -> Any:

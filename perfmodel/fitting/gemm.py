@@ -49,12 +49,13 @@ ROWS = 16384  # the most that is scored and fitted
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A format of the tables: its name there, bytes of a weight (scales included), and what computes."""
+    """A format of the tables: its name there, bytes of a weight (scales included) and of an input, what computes."""
 
     name: str
     weight: float
     computes: str
     quantizes: bool
+    stream: float = 2
 
 
 FORMATS = {
@@ -160,7 +161,7 @@ class Rows:
 
     @property
     def activation_bytes(self) -> Any:
-        return 2 * self.rows * self.depth + 2 * self.rows * self.columns
+        return self.kept.stream * self.rows * (self.depth + self.columns)
 
     @property
     def roofline_s(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perfmodel.arithmetic import Number, norm
+from perfmodel.arithmetic import Number, minimum, norm
 from perfmodel.kernels.waits import Waits
 
 STEP = 64  # of the inner dimension: what one block of threads takes in at a time
@@ -31,6 +31,7 @@ class Gemm:
     scale_s     seconds more to start the kernels that look for the inputs' scales, where those are dynamic and
                 `launch_s` does not have them
     scale       the same of `quantize`
+    packing     how often over weights are moved besides, to be laid out for more rows than one (libraries for CPUs)
     """
 
     launch_s: float
@@ -43,6 +44,7 @@ class Gemm:
     quantize: float = 0.0
     scale_s: float = 0.0
     scale: float = 0.0
+    packing: float = 0.0
 
 
 def gemm_waits(
@@ -66,7 +68,8 @@ def gemm_waits(
                     Multiplication Background), and power binds the more the longer it lasts
         round       a tile of 128 × 256 outputs on every compute unit
         moving      weights and scales, inputs and outputs, once, at memory·bandwidth; of y bytes of inputs and
-                    outputs only y²/(y + L2/2), for the L2 cache holds what is small
+                    outputs only y²/(y + L2/2), for the L2 cache holds what is small; weights packing times more, where
+                    there is more than one row
         walking     step_s·depth/64: a block goes along the inner dimension step by step, each waiting for memory
         writing     epilogue·outputs·2 bytes/bandwidth: nothing hides the end of the last tiles
         quantizing  quantize·rows·(depth + 500)·3 bytes/bandwidth, before the product
@@ -81,6 +84,8 @@ def gemm_waits(
     computing = brief * (1 + c.throttle * brief / (brief + BRIEF_S))
     walking = c.step_s * depth / STEP
     held_bytes = activation_bytes * HELD * l2_bytes / (activation_bytes + HELD * l2_bytes + 1)  # 1: never 0/0
+    if c.packing:
+        moved_bytes = moved_bytes + c.packing * (moved_bytes - activation_bytes) * minimum(rows - 1, 1)
     moving = norm((moved_bytes - held_bytes) / (c.memory * bandwidth), walking)
     writing = c.epilogue * outputs * OUTPUT_BYTES / bandwidth
     passes = (c.quantize + c.scale * dynamic) * QUANTIZED_BYTES / bandwidth
