@@ -159,7 +159,7 @@ def test_an_unknown_device_is_sent_to_calibrate(run: Callable, here: Path) -> No
 @pytest.mark.slow
 def test_the_whole_way(run: Callable, here: Path) -> None:
     """Calibrate writes a device that predictions take up, and goes on with what it kept."""
-    told = run("calibrate", "--on", "cpu", "--busy", "--name", "mine", "--formats", "fp32", "--budget", "30",
+    told = run("calibrate", "--on", "cpu", "--busy", "--name", "mine", "--formats", "fp32", "--budget", "40",
                "--results", "kept", "--html", "fit.html", "--json")  # fmt: skip
     assert told.code == 0, told.err
     fits = {(fit["library"], fit["kernel"]): fit for fit in json.loads(told.out)["fits"]}
@@ -174,7 +174,7 @@ def test_the_whole_way(run: Callable, here: Path) -> None:
     kernels = load(here / "kept" / "mine-kernels.json")
     assert kernels.complete
     assert all(m.predicted for m in kernels.measurements if m.kernel == "gemm")
-    again = run("calibrate", "--on", "cpu", "--busy", "--name", "mine", "--formats", "fp32", "--budget", "30",
+    again = run("calibrate", "--on", "cpu", "--busy", "--name", "mine", "--formats", "fp32", "--budget", "40",
                 "--results", "kept", "--json")  # fmt: skip
     assert again.code == 0
     assert load(here / "kept" / "mine-kernels.json").keys == kernels.keys

@@ -29,6 +29,8 @@ from .timing import Timing
 
 ROUNDS, READINGS = 3, 2
 """Rounds over all settings, and readings of each in a round: what drifts drifts for all of them."""
+SETUP_S = {"eager": 0.05, "graphs": 2.0, "compiled": 60.0}
+"""What preparing a setting takes in each round: its cache, and capturing or compiling a step."""
 WEIGHTS_SHARE = 0.8
 """Part of the device's memory that weights may have; the rest is for cache and activations."""
 DRIFTED = 0.08
@@ -164,7 +166,8 @@ def _affordable(ran: Run, plan: Deployment, asked: Asked) -> tuple[list[Setting]
     """The settings that fit in memory and together in the time, the quickest first where not all do; and the others."""
     notes, kept, spent = list[str](), list[Setting](), 0.0
     for setting in sorted(asked.settings, key=lambda s: sum(expected_s(plan, s))):
-        seconds = 1.3 * ROUNDS * (READINGS + 1) * sum(expected_s(plan, setting)) * (2 if asked.ops else 1)
+        seconds = 1.3 * (READINGS + 1) * sum(expected_s(plan, setting)) * (2 if asked.ops else 1)
+        seconds = ROUNDS * (seconds + SETUP_S[asked.way])
         what = f"batch {setting.batch}, prompt {setting.prompt}"
         if not ran.fits(setting):
             notes.append(f"{what} was left out: it does not fit in {asked.device.memory_bytes / 1e9:.4g} GB")

@@ -150,7 +150,9 @@ def taken_up(path: Path | str, fresh: Results) -> Results:
         *((name, held.software.get(name), version) for name, version in fresh.software.items()),
     ):
         if theirs != ours:
-            raise RequestError(f"{path}: holds results of {what} {theirs!r}, not {ours!r}; write to another file.")
+            raise RequestError(
+                f"{path}: holds results of {what} {theirs!r}, not {ours!r}; keep these in another folder (--results), or measure anew (--fresh)."
+            )
     return held
 
 
