@@ -151,7 +151,8 @@ def taken_up(path: Path | str, fresh: Results) -> Results:
     ):
         if theirs != ours:
             raise RequestError(
-                f"{path}: holds results of {what} {theirs!r}, not {ours!r}; keep these in another folder (--results), or measure anew (--fresh)."
+                f"{path}: holds results of {what} {theirs!r}, not {ours!r}; keep these in another folder (--results), "
+                "or measure anew (--fresh)."
             )
     return held
 
