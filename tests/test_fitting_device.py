@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from perfmodel.catalog import read_yaml
 from perfmodel.deployment import Deployment, precision_for
 from perfmodel.engine import engine
 from perfmodel.fitting import device as fitting
-from perfmodel.fitting.whole import Ran, overheads, with_overheads
+from perfmodel.fitting.own import with_overheads
+from perfmodel.fitting.whole import Ran, overheads, prior
 from perfmodel.gpu import GPU
 from perfmodel.kernels.gemm import Gemm, gemm_waits
+from perfmodel.kernels.overheads import Overheads
 from perfmodel.measured.measurements import KernelMeasurement
 from perfmodel.spec import checked
 
@@ -144,14 +146,17 @@ def test_overheads_come_back(cpu: GPU) -> None:
     assert set(told.more["spreads"]) == {"prefill setting", "decode setting"}
     for one in every:
         assert one.predicted(told.constants) == pytest.approx(one.seconds, rel=0.05)
+    # what a file leaves out is as it is by default, which is not nothing
+    assert asdict(Overheads(**told.constants)) | told.constants == asdict(prior(every[0].plan)) | told.constants
 
 
 def test_the_production_code_takes_them_up(cpu: GPU) -> None:
     """What a file with these overheads predicts is what the fit saw."""
     one = ran(cpu)[0]
-    slow = with_overheads(one.plan, TRUTH | {"layer_s": 1e-2})
+    usual = asdict(prior(one.plan)) | TRUTH
+    slow, fast = (with_overheads(one.plan, usual | {"layer_s": seconds}) for seconds in (1e-2, TRUTH["layer_s"]))
     work = pm.Workload(64, 1, 1)
     from perfmodel.latency import prefill_time
 
-    more = prefill_time(slow, work).expected - prefill_time(with_overheads(one.plan, TRUTH), work).expected
+    more = prefill_time(slow, work).expected - prefill_time(fast, work).expected
     assert more == pytest.approx(one.plan.model.layers * (1e-2 - TRUTH["layer_s"]))

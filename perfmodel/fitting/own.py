@@ -189,7 +189,7 @@ class _Problem:
             None if unseen is None else Errors.of(unseen, self.measured),
             len(self.measured) + (self._before.points if self._before.devices else 0),
             self._more(unseen),
-            _stated(self.costs | constants),
+            stated(self.costs | constants),
         )
 
     @cached_property
@@ -257,7 +257,7 @@ def _without(plan: Deployment) -> Deployment:
 
 def with_overheads(plan: Deployment, constants: Mapping[str, float]) -> Deployment:
     """`plan` with its engine's overheads on its device replaced; all else stays."""
-    entry = Kernel.model_construct(constants=_stated(constants), fit=UNSTATED)
+    entry = Kernel.model_construct(constants=stated(constants), fit=UNSTATED)
     held = plan.gpu.calibration.get(plan.engine.runs)
     kernels = {} if held is None else dict(held.kernels)
     kernels["overheads"] = {"any": entry}
@@ -265,7 +265,7 @@ def with_overheads(plan: Deployment, constants: Mapping[str, float]) -> Deployme
     return replace(plan, gpu=plan.gpu.model_copy(update={"calibration": blocks}))
 
 
-def _stated(constants: Mapping[str, float]) -> dict[str, float]:
+def stated(constants: Mapping[str, float]) -> dict[str, float]:
     """All but what is 0 anyway."""
     usual = asdict(Overheads())
     return {name: value for name, value in constants.items() if value or usual[name]}

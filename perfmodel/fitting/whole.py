@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from perfmodel.calibrated import Calibration, Fit, Kernel
 from perfmodel.deployment import Deployment
 from perfmodel.fitting.fit import Errors, Start, fitted, folds
+from perfmodel.fitting.own import stated, with_overheads
 from perfmodel.fitting.write import Fitted
 from perfmodel.kernels.overheads import Overheads
 from perfmodel.latency import decode_time, prefill_time
@@ -45,7 +45,7 @@ class Ran:
 
     def predicted(self, constants: Mapping[str, float]) -> Any:
         """Expected seconds by the production code, with these overheads in place of the engine's."""
-        plan = with_overheads(self.plan, constants)
+        plan = with_overheads(self.plan, asdict(prior(self.plan)) | dict(constants))
         if self.phase == "prefill":
             return np.asarray(prefill_time(plan, Workload(self.tokens, 1, self.batch)).expected, dtype=float)
         work = Workload(self.tokens, 2, self.batch)
@@ -56,14 +56,6 @@ class Ran:
         """What is kept from a fit together: a workload of a model."""
         name = self.plan.model.title
         return [f"{name} {self.phase} {b} {t}" for b, t in zip(self.batch, self.tokens, strict=True)]
-
-
-def with_overheads(plan: Deployment, constants: Mapping[str, float]) -> Deployment:
-    """`plan` on a device whose file holds these overheads of its engine."""
-    entry = Kernel.model_construct(constants={**asdict(prior(plan)), **constants}, fit=_UNTOLD)
-    own = Calibration.model_construct(kernels={"overheads": {"any": entry}})
-    blocks = plan.gpu.calibration | {plan.engine.runs: own}
-    return replace(plan, gpu=plan.gpu.model_copy(update={"calibration": blocks}))
 
 
 def prior(plan: Deployment) -> Overheads:
@@ -86,7 +78,7 @@ def overheads(ran: Sequence[Ran], data: str, version: str, host: bool) -> tuple[
     errors, constants = Errors.of(unseen, seconds), _fit(ran, parts >= 0, start)
     spread = {phase: _spread(ran, unseen, phase) for phase in ("prefill", "decode")}
     plan = ran[0].plan
-    whole = {name: float(f"{value:.4g}") for name, value in (asdict(prior(plan)) | constants).items() if value}
+    whole = {name: float(f"{value:.4g}") for name, value in stated(asdict(prior(plan)) | constants).items()}
     model = f"{plan.model.layers} x {plan.model.hidden_size}"
     more: dict[str, Mapping[str, float]] = {
         "devices": {plan.gpu.name: len(seconds)},
@@ -115,6 +107,3 @@ def _spread(ran: Sequence[Ran], predicted: Any, phase: str) -> float:
     mine = np.concatenate([np.full(len(one.seconds), one.phase == phase) for one in ran])
     off = np.abs(np.log(predicted[mine] / seconds[mine]))
     return round(float(np.exp(np.quantile(off, 0.8))), 3) if len(off) else 1.2
-
-
-_UNTOLD: Any = cast(Any, Fit).model_construct(data="", points=1, median=0.0, p90=0.0, devices={}, models={}, spreads={})
