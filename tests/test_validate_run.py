@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from perfmodel import catalog
 from perfmodel.catalog import data_folder, load_gpu
 from perfmodel.cli.scripts import script
 from perfmodel.measured.results import load
@@ -31,10 +32,16 @@ source: made for tests
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a small model, and a catalog that knows no other folder, before as after."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalog, "_extra", [])
     (tmp_path / "small.yaml").write_text(MODEL, encoding="utf-8")
-    return tmp_path
+    for known in (catalog._files, catalog.load_architecture):
+        known.cache_clear()
+    yield tmp_path
+    for known in (catalog._files, catalog.load_architecture):
+        known.cache_clear()
 
 
 def run_small(run: Callable, *more: str) -> object:
