@@ -172,7 +172,7 @@ def _affordable(ran: Run, plan: Deployment, asked: Asked) -> tuple[list[Setting]
         if not ran.fits(setting):
             notes.append(f"{what} was left out: it does not fit in {asked.device.memory_bytes / 1e9:.4g} GB")
         elif kept and spent + seconds > asked.budget_s:
-            notes.append(f"{what} was left out: no time for it within --budget {asked.budget_s:g}")
+            notes.append(f"{what} was left out: no time for it within {asked.budget_s:.0f} s (--budget)")
         else:
             kept.append(setting)
             spent += seconds
