@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_llamas import V, ids, spec
 
 from perfmodel.batch import Batch
 from perfmodel.catalog import load_gpu, load_model
@@ -16,41 +16,13 @@ from perfmodel.deployment import Deployment
 from perfmodel.errors import RequestError
 from perfmodel.forward import forward
 from perfmodel.huggingface import model_from_config
-from perfmodel.model import Model
 from perfmodel.op import totals
 from perfmodel.precision import Precision
-from perfmodel.spec import checked
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 llama, shapes, decoding = script("llama"), script("llama_shape"), script("decoding")
-
-V = 61
-LLAMA3 = {"theta": 500_000, "scaling": "llama3", "factor": 8, "trained_context": 16}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small products gain nothing from threads, and lose much where other work runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def spec(heads: int = 4, kv_heads: int = 2, head_size: int = 16, **other: Any) -> Model:
-    """A small Llama; `other` replaces fields of the model, and those of mixer and feed_forward by their names."""
-    mixer = {"kind": "attention", "heads": heads, "kv_heads": kv_heads, "head_size": head_size}
-    feed_forward = {"kind": "gated", "size": 80}
-    block = {"repeat": 3, "mixer": mixer | other.pop("mixer", {}), "feed_forward": feed_forward}
-    block |= {"feed_forward": feed_forward | other.pop("feed_forward", {})} | other.pop("block", {})
-    data = {"title": "Small", "family": "llama3", "hidden_size": 48, "vocabulary": V, "max_context": 512}
-    data |= {"rope": LLAMA3, "blocks": [block], "source": "this test"}
-    return checked(Model, data | other, "small")
-
-
-def ids(sequences: int, tokens: int) -> Any:
-    return torch.randint(V, (sequences, tokens), generator=torch.Generator().manual_seed(tokens))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +15,9 @@ from perfmodel.spec import checked
 
 torch = pytest.importorskip("torch")
 llama, quantization = script("llama"), script("quantized")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 KINDS = {"int8": {}, "int4": {}, "int4 symmetric": {"symmetric": True}, "fp8": {}, "fp8 matrix": {"scales": "matrix"}}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small(ffn: int = 384, hidden: int = 256) -> Model:

@@ -76,9 +76,7 @@ class Beside:
 
     def timed(self, setting: Setting, phase: str, timing: Timing) -> RunMeasurement:
         """Seconds of a prefill or of a decode step."""
-        work = Workload(setting.prompt, setting.output, setting.batch)
-        time = prefill_time(self.plan, work) if phase == "prefill" else mean_decode_time(self.plan, work)
-        told = Predicted(expected=float(time.expected), low=float(time.low), high=float(time.high))
+        told = predicted(self.plan, FIGURES[phase], Workload(setting.prompt, setting.output, setting.batch))
         done = totals(forward(self.plan, _batch(setting, phase)))
         amounts = {"flops": float(done.flops), "bytes": float(done.bytes)}
         return self.measurement(setting, FIGURES[phase], timing, predicted=told, **amounts)
@@ -130,6 +128,12 @@ class Beside:
                     f"batch {m.batch}, prompt {m.prompt}: {name} of all {model.layers} layers would take about "
                     f"{m.value * ratio * 1e3:.4g} ms (what ran, × {ratio:.4g})"
                 )
+
+
+def predicted(plan: Deployment, figure: str, work: Workload) -> Predicted:
+    """What is expected of a time, by its figure."""
+    time = prefill_time(plan, work) if figure == FIGURES["prefill"] else mean_decode_time(plan, work)
+    return Predicted(expected=float(time.expected), low=float(time.low), high=float(time.high))
 
 
 def expected_s(plan: Deployment, setting: Setting) -> tuple[float, float]:

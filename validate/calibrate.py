@@ -22,16 +22,15 @@ from perfmodel.fitting.device import FITS, fitted_to, kernel_fits, peaks, spec_t
 from perfmodel.fitting.whole import Ran, overheads
 from perfmodel.fitting.write import Fitted, put
 from perfmodel.gpu import GPU
-from perfmodel.latency import mean_decode_time, prefill_time
 from perfmodel.measured.known import catalogued
-from perfmodel.measured.measurements import KernelMeasurement, Predicted, RunMeasurement, kernel_setting
+from perfmodel.measured.measurements import KernelMeasurement, RunMeasurement, kernel_setting
 from perfmodel.measured.results import KernelResults, Results, RunResults, taken_up
 from perfmodel.model import Model
 from perfmodel.workload import Workload
 
 from . import cases, llama, measure, small
-from .beside import FIGURES, Beside, expected_s
-from .device import Device, software
+from .beside import FIGURES, Beside, expected_s, predicted
+from .device import Device, head
 from .microbench import Microbench, known_speed
 from .timing import Timing
 
@@ -126,7 +125,8 @@ def calibrated(asked: Asked, tell: Tell) -> Outcome:
 
 def _kernels(asked: Asked, tell: Tell) -> tuple[KernelResults, dict[str, str]]:
     """What was measured of single kernels, in this run or before it was interrupted; and what could not be."""
-    path, fresh, left_out = _path(asked, "kernels"), KernelResults(**_head(asked)), dict[str, str]()
+    path, left_out = _path(asked, "kernels"), dict[str, str]()
+    fresh = KernelResults(**head(asked.device, asked.name, asked.command))
     held = fresh if asked.fresh else taken_up(path, fresh)
     assert isinstance(held, KernelResults)
     if held.complete:
@@ -218,7 +218,7 @@ def architecture_of(device: Device) -> str:
 
 def _runs(asked: Asked, gpu: GPU, way: str, tell: Tell, ways: int) -> RunResults:
     """Small models run whole, each for its part of the time."""
-    path, fresh = _path(asked, way), RunResults(**_head(asked))
+    path, fresh = _path(asked, way), RunResults(**head(asked.device, asked.name, asked.command))
     held = fresh if asked.fresh else taken_up(path, fresh)
     assert isinstance(held, RunResults)
     if held.complete:
@@ -301,17 +301,10 @@ def with_predictions(results: RunResults, gpu: GPU) -> RunResults:
     models = {model.name: model for model in map(small.model_of, small.SIZES)}
     found = []
     for m in results.measurements:
-        plan, work = plan_of(gpu, models[m.model], m.weights, m.way), Workload(m.prompt, m.output, m.batch)
-        took = prefill_time(plan, work) if m.figure == FIGURES["prefill"] else mean_decode_time(plan, work)
-        told = Predicted(expected=float(took.expected), low=float(took.low), high=float(took.high))
+        plan = plan_of(gpu, models[m.model], m.weights, m.way)
+        told = predicted(plan, m.figure, Workload(m.prompt, m.output, m.batch))
         found.append(m.model_copy(update={"predicted": told}))
     return results.with_measurements(found)
-
-
-def _head(asked: Asked) -> dict[str, Any]:
-    facts = asked.device.facts() | {"gpu": asked.name}
-    today = datetime.date.today().isoformat()
-    return {"device": facts, "software": software(), "date": today, "command": asked.command}
 
 
 def _path(asked: Asked, what: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import re
@@ -129,6 +130,12 @@ def software() -> dict[str, str]:
         "os": f"{platform.system()} {platform.release()}",
     }
     return found | ({"runtime": runtime} if runtime else {})
+
+
+def head(device: Device, gpu: str, command: str) -> dict[str, Any]:
+    """What a results file begins with (perfmodel.measured.results): on what, by what, when."""
+    today = datetime.date.today().isoformat()
+    return {"device": device.facts() | {"gpu": gpu}, "software": software(), "date": today, "command": command}
 
 
 # ── kinds of devices ─────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from perfmodel.deployment import Deployment, precision_for
 from perfmodel.engine import engine
@@ -21,7 +19,7 @@ from perfmodel.scaling import scaled
 from . import llama
 from .beside import Beside, expected_s
 from .calibrate import ENGINES
-from .device import Device, software
+from .device import Device, head
 from .drafting import Draft, drafted, gained
 from .measure import PHASES, Run, Setting, check_way, time_of
 from .quantized import SCHEMES, quantized
@@ -82,7 +80,7 @@ class Outcome:
 def run(asked: Asked, tell: Tell) -> Outcome:
     """Measure every setting that there is memory and time for; an interruption keeps what was measured."""
     path = made_folder(asked.results) / f"{asked.gpu.name}-{asked.model.name}-{asked.weights}-{asked.way}.json"
-    fresh = RunResults(**_head(asked))
+    fresh = RunResults(**head(asked.device, asked.gpu.name, asked.command))
     held = fresh if asked.fresh else taken_up(path, fresh)
     assert isinstance(held, RunResults)
     plan = _plan(asked)
@@ -231,9 +229,3 @@ def _drift(ran: Run, plan: Deployment) -> Iterator[str]:
             f"a short decode step takes {ratio:.2f} times what is expected of it before anything else runs: where that "
             "was not so when the device was calibrated, others slow it down now, or did then"
         )
-
-
-def _head(asked: Asked) -> dict[str, Any]:
-    today = datetime.date.today().isoformat()
-    facts = asked.device.facts() | {"gpu": asked.gpu.name}
-    return {"device": facts, "software": software(), "date": today, "command": asked.command}
