@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.block import Block
@@ -168,7 +170,10 @@ def reserve_bytes(plan: Deployment) -> Number:
 
 def most_sequences(plan: Deployment, work: Workload) -> int:
     """The largest batch that fits at the workload's lengths; 0 when not even one does."""
-    return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits)
+    one = memory(plan, replace(work, batch=plan.replicas * plan.dp))
+    # the cache grows with the batch, and most of the rest does not
+    guess = plan.replicas * plan.dp * int((one.free + one.kv_cache) // one.kv_cache) if one.kv_cache > 0 else 0
+    return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits, guess)
 
 
 def longest_context(plan: Deployment, work: Workload) -> int:
@@ -180,16 +185,21 @@ UNLIMITED = 2**40
 """Tokens of a context that no memory limits: where a state or windows hold what is kept."""
 
 
-def _largest(fits: object, limit: int = UNLIMITED) -> int:
-    """The largest n that `fits`, which is true up to some n and false after it."""
-    low, high = 0, 1
-    while high < limit and fits(high):  # type: ignore[operator]
-        low, high = high, high * 2
-    if high >= limit and fits(limit):  # type: ignore[operator]
-        return limit
+def _largest(fits: Callable[[int], Any], guess: int = 0) -> int:
+    """The largest n up to UNLIMITED that `fits`, which is true up to some n and false after it; `guess` is near it."""
+    low = high = min(max(guess, 0), UNLIMITED)
+    step = 1
+    while low and not fits(low):
+        low, high, step = max(low - step, 0), low, step * 2
+    if high == low:
+        high, step = low + 1, 1
+        while high < UNLIMITED and fits(high):
+            low, high, step = high, min(high + step, UNLIMITED), step * 2
+        if high == UNLIMITED and fits(high):
+            return UNLIMITED
     while low + 1 < high:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)  # type: ignore[operator]
+        low, high = (middle, high) if fits(middle) else (low, middle)
     return low
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from random import Random
+from statistics import NormalDist
 
 from perfmodel.errors import RequestError
 
@@ -65,6 +66,19 @@ class Lengths:
                 middle = log(self.mean) - wide * wide / 2
                 return [max(round(random.lognormvariate(middle, wide)), 1) for _ in range(n)]
         return random.choices(self.values, k=n)
+
+    def quantile(self, share: float) -> float:
+        """The length that a `share` of them does not exceed."""
+        match self.kind:
+            case "fixed":
+                return self.mean
+            case "uniform":
+                return self.low + share * (self.high - self.low)
+            case "lognormal":
+                wide = sqrt(log(1 + self.low**2))
+                return self.mean * exp(NormalDist().inv_cdf(share) * wide - wide * wide / 2)
+        ordered = sorted(self.values)
+        return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
 
     @property
     def spread(self) -> float:
