@@ -30,6 +30,8 @@ _PUBLIC = {
     "Serving": "perfmodel.serving.question",
     "Lengths": "perfmodel.serving.lengths",
     "sweep": "perfmodel.grid",
+    "plan": "perfmodel.planning.answer",
+    "Plan": "perfmodel.planning.answer",
     "compare": "perfmodel.comparison",
     "Comparison": "perfmodel.comparison",
     "load_gpu": "perfmodel.catalog",

@@ -170,9 +170,13 @@ def reserve_bytes(plan: Deployment) -> Number:
 
 def most_sequences(plan: Deployment, work: Workload) -> int:
     """The largest batch that fits at the workload's lengths; 0 when not even one does."""
-    one = memory(plan, replace(work, batch=plan.replicas * plan.dp))
-    # the cache grows with the batch, and most of the rest does not
-    guess = plan.replicas * plan.dp * int((one.free + one.kv_cache) // one.kv_cache) if one.kv_cache > 0 else 0
+    groups = plan.replicas * plan.dp
+    guess = groups
+    for _ in range(2):  # the cache grows with the batch, and most of the rest does not
+        held = memory(plan, replace(work, batch=guess))
+        if held.kv_cache <= 0:
+            return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits)
+        guess = max(groups * int((held.free + held.kv_cache) * (guess // groups) // held.kv_cache), groups)
     return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits, guess)
 
 
@@ -187,19 +191,14 @@ UNLIMITED = 2**40
 
 def _largest(fits: Callable[[int], Any], guess: int = 0) -> int:
     """The largest n up to UNLIMITED that `fits`, which is true up to some n and false after it; `guess` is near it."""
-    low = high = min(max(guess, 0), UNLIMITED)
-    step = 1
-    while low and not fits(low):
-        low, high, step = max(low - step, 0), low, step * 2
-    if high == low:
-        high, step = low + 1, 1
-        while high < UNLIMITED and fits(high):
-            low, high, step = high, min(high + step, UNLIMITED), step * 2
-        if high == UNLIMITED and fits(high):
-            return UNLIMITED
+    low, high, step, at = 0, UNLIMITED + 1, 1, min(max(guess, 1), UNLIMITED)
     while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (at, high) if fits(at) else (low, at)
+        if high > UNLIMITED or not low:  # all or none fit so far: further from the guess, twice as far each time
+            at = min(low + step, UNLIMITED) if low else max(high - step, 1)
+            step *= 2
+        else:
+            at = (low + high) // 2
     return low
 
 

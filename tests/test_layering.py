@@ -75,9 +75,19 @@ ROWS = (
     ("serving.seen",),
     ("serving.load",),
     ("serving.theory",),
+    ("serving.steady",),
     ("serving.disaggregated",),
     ("serving.question",),
     ("serving",),
+    ("planning.goals", "planning.prices"),
+    ("planning.demand",),
+    ("planning.reach", "planning.bounds"),
+    ("planning.space",),
+    ("planning.search",),
+    ("planning.pools",),
+    ("planning.robust", "planning.misses"),
+    ("planning.answer",),
+    ("planning",),
     ("references",),
     ("published",),
     ("measured",),
@@ -117,7 +127,7 @@ HEAVY = {
     "yaml": {"catalog"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
-    "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving"},
+    "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving", "planning"},
     "rich": {"table", "cli"},
     "plotly": {"measured"},
     "jinja2": {"published", "measured"},
@@ -126,7 +136,7 @@ HEAVY = {
     "transformers": set(),
 }
 # everywhere else it is loaded when an array comes by
-NUMPY_AT_TOP = {"grid", "serving.steps", "published.loaded", "published.predictions", "published.scores"}
+NUMPY_AT_TOP = {"grid", "serving.steps", "serving.steady", "planning.reach", "planning.bounds", "planning.pools", "published.loaded", "published.predictions", "published.scores"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "data" not in path.relative_to(PACKAGE).parts)
 
 

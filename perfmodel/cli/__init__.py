@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": ("explain", "explain"),
     "import": ("importing", "import_model"),
     "list": ("listing", "list_names"),
+    "plan": ("plan", "plan"),
     "serve": ("serve", "serve"),
     "show": ("show", "show"),
     "validate": ("validate", "app"),

@@ -67,6 +67,18 @@ class Lengths:
                 return [max(round(random.lognormvariate(middle, wide)), 1) for _ in range(n)]
         return random.choices(self.values, k=n)
 
+    def scaled(self, factor: float) -> Lengths:
+        """The same distribution of lengths `factor` times as long."""
+        match self.kind:
+            case "fixed":
+                return Lengths.fixed(max(self.mean * factor, 1.0))
+            case "uniform":
+                low = max(round(self.low * factor), 1)
+                return Lengths.uniform(low, max(round(self.high * factor), low))
+            case "lognormal":
+                return Lengths.lognormal(max(self.mean * factor, 1.0), self.low)
+        return Lengths.sample([max(round(value * factor), 1) for value in self.values])
+
     def quantile(self, share: float) -> float:
         """The length that a `share` of them does not exceed."""
         match self.kind:
