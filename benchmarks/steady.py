@@ -30,7 +30,11 @@ FIGURES = [(figure, p) for figure in ("ttft", "tpot", "e2e") for p in (0, 50, 95
 def case(random: Random) -> tuple[float, Serving]:
     """(share of saturation, answer of the simulation) of one random server."""
     model, gpu, tp = random.choice(DEPLOYMENTS)
-    prompt, output, cv = random.choice([200, 1024, 4000, 12000]), random.choice([64, 256, 800]), random.choice([0, 0.5, 1])
+    prompt, output, cv = (
+        random.choice([200, 1024, 4000, 12000]),
+        random.choice([64, 256, 800]),
+        random.choice([0, 0.5, 1]),
+    )
     share = random.choice([0.15, 0.4, 0.6, 0.8])
     asked = {
         "engine": random.choice(["vllm", "vllm", "sglang", "trtllm"]),
@@ -76,9 +80,8 @@ def main() -> None:
             values = [found[i] for share, found in kept if low < share <= high]
             sizes = [abs(value) for value in values]
             ninth = quantiles(sizes, n=10)[-1]
-            print(
-                f"{told:16} {figure:4} {f'p{p}' if p else 'mean':5} {median(sizes):12.1%} {ninth:7.1%} {median(values):+6.1%}"
-            )
+            name = f"{figure:4} {f'p{p}' if p else 'mean':5}"
+            print(f"{told:16} {name} {median(sizes):12.1%} {ninth:7.1%} {median(values):+6.1%}")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ ROWS = (
     ("planning.demand",),
     ("planning.reach", "planning.bounds"),
     ("planning.space",),
+    ("planning.option",),
     ("planning.search",),
     ("planning.pools",),
     ("planning.robust", "planning.misses"),
@@ -127,7 +128,17 @@ HEAVY = {
     "yaml": {"catalog"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
-    "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving", "planning"},
+    "numpy": {
+        "arithmetic",
+        "workload",
+        "latency",
+        "speculation",
+        "grid",
+        "published",
+        "fitting",
+        "serving",
+        "planning",
+    },
     "rich": {"table", "cli"},
     "plotly": {"measured"},
     "jinja2": {"published", "measured"},
@@ -136,7 +147,17 @@ HEAVY = {
     "transformers": set(),
 }
 # everywhere else it is loaded when an array comes by
-NUMPY_AT_TOP = {"grid", "serving.steps", "serving.steady", "planning.reach", "planning.bounds", "planning.pools", "published.loaded", "published.predictions", "published.scores"}
+NUMPY_AT_TOP = {
+    "grid",
+    "serving.steps",
+    "serving.steady",
+    "planning.reach",
+    "planning.bounds",
+    "planning.pools",
+    "published.loaded",
+    "published.predictions",
+    "published.scores",
+}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "data" not in path.relative_to(PACKAGE).parts)
 
 

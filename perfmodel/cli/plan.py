@@ -44,9 +44,12 @@ PriceFile = Annotated[
 Region = Annotated[str | None, typer.Option(help="Which region of the price file.")]
 Price = Annotated[list[str] | None, several("--price", help='USD per GPU and hour, like "h100=2.5".')]
 PerReplica = Annotated[
-    list[str] | None, several("--gpus-per-replica", help="GPUs of one replica to try (1,2,4,8; more where none holds it).")
+    list[str] | None,
+    several("--gpus-per-replica", help="GPUs of one replica to try (1,2,4,8; more where none holds it)."),
 ]
-Weights = Annotated[list[str] | None, several("--weights", help="Weight formats to try (auto,fp8; auto: the checkpoint's).")]
+Weights = Annotated[
+    list[str] | None, several("--weights", help="Weight formats to try (auto,fp8; auto: the checkpoint's).")
+]
 Kv = Annotated[list[str] | None, several("--kv", help="KV-cache formats to try (auto).")]
 Engines = Annotated[list[str] | None, several("--engine", help="Engines to try (vllm).")]
 MaxNumSeqs = Annotated[
@@ -55,9 +58,7 @@ MaxNumSeqs = Annotated[
 MaxTokens = Annotated[
     list[str] | None, several("--max-num-batched-tokens", help="Limits of a pass to try besides the engine's own.")
 ]
-Together = Annotated[
-    bool, typer.Option("--no-disaggregation", help="Only workers that both prefill and decode.")
-]
+Together = Annotated[bool, typer.Option("--no-disaggregation", help="Only workers that both prefill and decode.")]
 Confidence = Annotated[
     float | None, o.real("--confidence", help="Keep the goals with this chance, though times err (0.5: as expected).")
 ]

@@ -12,10 +12,10 @@ from perfmodel.cli.screen import bold, narrowed, show_rate, wrapped
 from perfmodel.errors import RequestError
 from perfmodel.planning.answer import Plan
 from perfmodel.planning.goals import FIGURES, PERCENTILES, Goal
+from perfmodel.planning.option import Option
 from perfmodel.planning.pools import PairOption
 from perfmodel.planning.reach import FULL
 from perfmodel.planning.robust import SWING, Chance
-from perfmodel.planning.search import Option
 from perfmodel.units import show_seconds
 
 LISTS = ("gpu", "weights", "kv", "engine")
@@ -185,8 +185,8 @@ def _deployment(best: Option) -> str:
     if isinstance(best, PairOption):
         filler = best.pair.filler
         return (
-            f"{best.fillers + spare} prefill workers of {_split(filler.plan)}{extra}, and {best.replicas} decode workers "
-            f"of {_split(one.plan)}{extra}; prefill and decode apart"
+            f"{best.fillers + spare} prefill workers of {_split(filler.plan)}{extra}, and {best.replicas} decode "
+            f"workers of {_split(one.plan)}{extra}; prefill and decode apart"
         )
     return f"{best.replicas} replica{'s' * (best.replicas > 1)} of {_split(one.plan)}{extra}"
 
@@ -318,12 +318,16 @@ def _missed(plan: Plan) -> list[str]:
     if not plan.misses and not plan.searched.unfit:
         parts.append(wrapped("Nearest", "nothing could be tried; see what was left out"))
     elif not plan.misses:
-        parts.append(wrapped("Would do", "- more devices a replica (--gpus-per-replica 16,32), or fewer bits (--weights int4)"))
+        parts.append(
+            wrapped("Would do", "- more devices a replica (--gpus-per-replica 16,32), or fewer bits (--weights int4)")
+        )
     return parts
 
 
 def _searched(plan: Plan) -> str:
     found = plan.searched
-    text = f"{found.tried:,} deployments; {len(found.options):,} structures meet the goals, {len(found.failed):,} miss one"
+    text = (
+        f"{found.tried:,} deployments; {len(found.options):,} structures meet the goals, {len(found.failed):,} miss one"
+    )
     text += f", {found.unfit:,} do not hold the model"
     return text + (f", {len(found.passed):,} ruled out by bounds" if found.passed else "")

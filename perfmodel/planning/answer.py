@@ -14,11 +14,12 @@ from perfmodel.planning.demand import SIMULATED, Demand, demand
 from perfmodel.planning.goals import Goal
 from perfmodel.planning.goals import goals as goals_asked
 from perfmodel.planning.misses import Miss, misses, relaxations
+from perfmodel.planning.option import OBJECTIVES, Constraints, Option
 from perfmodel.planning.pools import PairOption, pairs
 from perfmodel.planning.prices import HOURS, Prices
 from perfmodel.planning.prices import prices as prices_asked
 from perfmodel.planning.robust import SURE, Chance, Swing, chances, safe, swings
-from perfmodel.planning.search import OBJECTIVES, Constraints, Option, Searched, confirmed, searched
+from perfmodel.planning.search import Searched, confirmed, searched
 from perfmodel.planning.space import BUDGETS, SEQUENCES, SIZES, Space, gpus_asked, model_asked
 from perfmodel.spec import nearest
 from perfmodel.workload import OUTPUT, PROMPT, whole_number
@@ -34,7 +35,7 @@ MILLION = 1e6
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer: `best` is the cheapest deployment that keeps every goal, in the simulation too; None where none does."""
+    """The answer: `best` is the cheapest deployment that keeps every goal, in the simulation too, if there is one."""
 
     demand: Demand
     goals: tuple[Goal, ...]
@@ -151,9 +152,9 @@ def _assumptions(plan: Plan) -> Iterator[str]:
     if gpus:
         yield f"prices: {'; '.join(gpus)}; {HOURS} hours a month, all devices all the time"
     if space.weights == (None, "fp8"):
-        yield "weights as the checkpoint has them, and FP8, which changes answers slightly (--weights bf16 rules it out)"
+        yield "weights in 16 bits and in FP8, which changes what is written slightly (--weights auto rules it out)"
     if plan.confidence:
-        yield f"times as slow as they are in {1 - plan.confidence:.0%} of cases, since --confidence {plan.confidence:g} is asked"
+        yield f"times as slow as they may be, with {plan.confidence:.0%} confidence, as asked"
 
 
 def plan(
@@ -205,14 +206,14 @@ def plan(
 ) -> Plan:
     """The cheapest deployments of `model` that serve the traffic within the goals.
 
-    Traffic is `rate` (requests a second), `users` who each wait `think_time` seconds between answer and next request, or
-    a `trace` (CSV), times `peak` and `growth` a month over `months`; lengths are numbers or distributions
-    (serving.lengths). Goals are seconds or texts at p95 (`ttft`, `tpot`, `e2e`) and `goals`, texts such as "ttft p99 < 2 s";
-    `spare` replicas may be out of service. The search goes over `gpu` (all with a price by default), 1, 2, 4 and 8
-    devices a replica (`gpus_per_replica`) in every split, formats of `weights` and `kv`, engines, their limits, with and
-    without speculation, and prefill and decode together and apart. `minimize` is "cost", "gpus" or "power";
-    `max_gpus`, `budget` (USD a month) and `max_power` (W) limit it. With `confidence` times are taken as slow as they may
-    be with that certainty. Raises RequestError or SpecError where the question is wrong.
+    Traffic is `rate` (requests a second), `users` who each wait `think_time` seconds between answer and next request,
+    or a `trace` (CSV), times `peak` and `growth` a month over `months`; lengths are numbers or distributions
+    (serving.lengths). Goals are seconds or texts at p95 (`ttft`, `tpot`, `e2e`) and `goals`, texts such as
+    "ttft p99 < 2 s"; `spare` replicas may be out of service. The search goes over `gpu` (all with a price by default),
+    1, 2, 4 and 8 devices a replica (`gpus_per_replica`) in every split, formats of `weights` and `kv`, engines, their
+    limits, with and without speculation, and prefill and decode together and apart. `minimize` is "cost", "gpus" or
+    "power"; `max_gpus`, `budget` (USD a month) and `max_power` (W) limit it. With `confidence` times are taken as slow
+    as they may be with that certainty. Raises RequestError or SpecError where the question is wrong.
     """
     lengths = {"prompt_lengths": prompt if prompt_lengths is None else prompt_lengths}
     lengths["output_lengths"] = output if output_lengths is None else output_lengths

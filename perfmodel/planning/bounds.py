@@ -70,4 +70,3 @@ class Least:
     def e2e_s(self, devices: int) -> float:
         """Least time of a request that has the devices for itself."""
         return max(self.demand.outputs.mean - 1, 0.0) * float(self.steps_s[0]) / devices
-

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.planning.answer import Plan
+from perfmodel.planning.option import Option
 from perfmodel.planning.pools import PairOption
 from perfmodel.planning.prices import HOURS
-from perfmodel.planning.search import Option
 from perfmodel.table import Table
 
 
@@ -125,7 +125,10 @@ def _prefill(option: Option) -> dict[str, Any] | None:
     if not isinstance(option, PairOption):
         return None
     filler = option.pair.filler.plan
-    return {"workers": option.fillers + option.constraints.spare, **{n: getattr(filler, n) for n in ("tp", "pp", "dp", "ep")}}
+    return {
+        "workers": option.fillers + option.constraints.spare,
+        **{n: getattr(filler, n) for n in ("tp", "pp", "dp", "ep")},
+    }
 
 
 def _finite(value: float) -> float | None:

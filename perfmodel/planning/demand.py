@@ -85,7 +85,11 @@ def demand(
     prefix_hit: float = 1.0,
 ) -> Demand:
     """The demand of flags; RequestError in one sentence where they contradict or cannot be."""
-    prompts, outputs, source = lengths(prompt_lengths, "--prompt-lengths"), lengths(output_lengths, "--output-lengths"), ""
+    prompts, outputs, source = (
+        lengths(prompt_lengths, "--prompt-lengths"),
+        lengths(output_lengths, "--output-lengths"),
+        "",
+    )
     if trace is not None:
         times = read_trace(trace)
         prompts, outputs = Lengths.sample([t[1] for t in times]), Lengths.sample([t[2] for t in times])
@@ -121,7 +125,11 @@ def demand(
 
 
 def _number(flag: str, value: object, low: float, high: float, told: str, ends: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (low < value <= high or (ends and value == low)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not (low < value <= high or (ends and value == low))
+    ):
         raise RequestError(f"{flag} must be {told}; got {value!r}.")
     return float(value)
 

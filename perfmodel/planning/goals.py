@@ -49,7 +49,9 @@ def goal(text: str) -> Goal:
     """The goal that `text` states; RequestError in one sentence where it states none."""
     match = _FORM.fullmatch(str(text))
     if match is None:
-        raise RequestError(f"--goal must be a figure, a percentile and a time, like {_EXAMPLE}; got {str(text)[:60]!r}.")
+        raise RequestError(
+            f"--goal must be a figure, a percentile and a time, like {_EXAMPLE}; got {str(text)[:60]!r}."
+        )
     figure, percentile, number, unit = match[1].lower(), (match[2] or USUAL).lower(), match[3], match[4]
     if figure not in FIGURES:
         guess = nearest(figure, FIGURES)
@@ -58,7 +60,9 @@ def goal(text: str) -> Goal:
     if percentile not in PERCENTILES:
         raise RequestError(f"--goal {text}: the percentile must be {', '.join(PERCENTILES)}; got {percentile}.")
     if unit not in _SECONDS:
-        raise RequestError(f'--goal {text}: the time needs a unit, s, ms or min, like {_EXAMPLE}; got "{number}{unit}".')
+        raise RequestError(
+            f'--goal {text}: the time needs a unit, s, ms or min, like {_EXAMPLE}; got "{number}{unit}".'
+        )
     return checked(Goal(figure, PERCENTILES[percentile], float(number) * _SECONDS[unit]), f"--goal {text}")
 
 
@@ -80,7 +84,10 @@ def goals(given: Iterable[str | Goal] | Mapping[str, float | str] | None, **usua
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             found.append(goal(f"{name} {USUAL} < {value:g} s" if number else f"{name} {USUAL} < {value}"))
     if isinstance(given, Mapping):
-        given = [f"{name} < {value:g} s" if isinstance(value, (int, float)) else f"{name} < {value}" for name, value in given.items()]
+        given = [
+            f"{name} < {value:g} s" if isinstance(value, (int, float)) else f"{name} < {value}"
+            for name, value in given.items()
+        ]
     elif isinstance(given, (str, Goal)):
         given = [given]
     found += [one if isinstance(one, Goal) else goal(one) for one in given or ()]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from perfmodel.planning.goals import Goal
-from perfmodel.planning.search import Constraints, Option, Searched, confirmed, label, order
+from perfmodel.planning.option import Constraints, Option, label
+from perfmodel.planning.search import Searched, confirmed, order
 from perfmodel.planning.space import Structure
 from perfmodel.units import show_seconds
 
@@ -66,10 +68,14 @@ def relaxations(found: Searched, goals: Sequence[Goal], constraints: Constraints
                 if kept and idle[i, v] < (least[0] if least else float("inf")):
                     least = float(idle[i, v]), one
         if least is not None:
-            told.append(f"{goal.title} of more than {show_seconds(least[0])}: {label(least[1])} reaches that without load")
+            told.append(
+                f"{goal.title} of more than {show_seconds(least[0])}: {label(least[1])} reaches that without load"
+            )
     if not told and found.failed:
         nearest = misses(found, goals)[0]
-        all_of_them = ", ".join(f"{name.replace('_', ' ')} {show_seconds(seconds)}" for name, seconds, _ in nearest.reached)
+        all_of_them = ", ".join(
+            f"{name.replace('_', ' ')} {show_seconds(seconds)}" for name, seconds, _ in nearest.reached
+        )
         told.append(f"all goals together: {nearest.title} reaches {all_of_them} without load")
     return tuple(told)
 
@@ -78,7 +84,7 @@ def _afforded(found: Searched, goals: Sequence[Goal], constraints: Constraints) 
     """What the cheapest, smallest and most sparing deployments that meet the goals would take."""
     told = []
     free = [option.unlimited() for option in found.options]
-    kinds = (
+    kinds: tuple[tuple[str, str, Callable[[Option], Any]], ...] = (
         ("budget", "--budget {:,.0f} (USD a month)", lambda option: option.usd_per_month),
         ("max_gpus", "--max-gpus {:,}", lambda option: option.gpu_count),
         ("power", "--max-power {:,.1f} (kW)", lambda option: None if option.watts is None else option.watts / 1e3),
@@ -89,7 +95,9 @@ def _afforded(found: Searched, goals: Sequence[Goal], constraints: Constraints) 
         ordered = sorted((o for o in free if amount(o) is not None), key=lambda o: (amount(o), order(o)))
         least = next(confirmed(ordered[:40]), None)
         if least is not None:
-            told.append(f"{text.format(amount(least))}: {least.gpu_count} × {least.structure.plan.gpu.name}, {least.title}")
+            told.append(
+                f"{text.format(amount(least))}: {least.gpu_count} × {least.structure.plan.gpu.name}, {least.title}"
+            )
     if told or any(getattr(constraints, name) is not None for name, _, _ in kinds):
         return told
     for option in found.options[:NEAREST]:

@@ -13,8 +13,8 @@ import numpy as np
 
 from perfmodel.deployment import Deployment
 from perfmodel.planning.goals import Goal
+from perfmodel.planning.option import SLACK, Constraints, Option, Point, label, likelihood
 from perfmodel.planning.reach import FULL
-from perfmodel.planning.search import SLACK, Constraints, Option, Point, label, likelihood
 from perfmodel.planning.space import Structure
 from perfmodel.serving.disaggregated import Disaggregated
 from perfmodel.serving.steady import Decoding, Filling
@@ -229,7 +229,7 @@ class PairOption(Option):
         return self.hoped._replace(per_gpu=self.structure.demand.load * self.headroom / self.gpu_count)
 
     @property
-    def plan(self) -> Deployment:  # type: ignore[override]
+    def plan(self) -> Deployment:
         return self.structure.plan
 
     @property
@@ -285,7 +285,6 @@ class PairOption(Option):
                 low, high = (middle, high) if kept else (low, middle)
             found.append((goal.name, low))
         return sorted(found or [(FULL, self.headroom)], key=lambda entry: entry[1])
-
 
 
 def pairs(structures: Iterable[Structure], constraints: Constraints) -> Iterator[PairOption]:

@@ -62,7 +62,11 @@ class Reach:
             low, high = np.take_along_axis(seen, at - 1, 1)[:, 0], np.take_along_axis(seen, at, 1)[:, 0]
             x, y = np.take_along_axis(load, at - 1, 1)[:, 0], np.take_along_axis(load, at, 1)[:, 0]
             share = np.clip((goal.limit_s - low) / np.maximum(high - low, 1e-30), 0, 1)
-            rows.append(np.where(within == 0, 0.0, np.where((within == width) | ~np.isfinite(high), np.inf, x + (y - x) * share)))
+            rows.append(
+                np.where(
+                    within == 0, 0.0, np.where((within == width) | ~np.isfinite(high), np.inf, x + (y - x) * share)
+                )
+            )
         return np.array([*rows, load[:, -1]])
 
     @property

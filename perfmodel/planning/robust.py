@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from perfmodel.gpu import GPU
-from perfmodel.planning.search import Option, order
+from perfmodel.planning.option import Option
+from perfmodel.planning.search import order
 from perfmodel.planning.space import Structure
 
 SURE = 0.9
@@ -105,8 +106,8 @@ def _price(one: Structure, factor: float) -> Structure:
 def _accepted(one: Structure, factor: float) -> Structure:
     speculation = one.plan.speculation
     assert speculation is not None
-    rates = tuple(min(rate * factor, 0.999) for rate in speculation.acceptance)
-    return replace(one, plan=replace(one.plan, speculation=replace(speculation, acceptance=rates)))
+    rates = tuple(min(rate * factor, 0.999) for rate in speculation.rates)
+    return replace(one, plan=replace(one.plan, speculation=replace(speculation, rates=rates)))
 
 
 def inputs(one: Structure) -> dict[str, tuple[str, bool, Callable[[Structure, float], Structure]]]:
@@ -123,7 +124,7 @@ def inputs(one: Structure) -> dict[str, tuple[str, bool, Callable[[Structure, fl
         found["links"] = ("links between devices", True, _gpu(_links))
     if one.price is not None:
         found["price"] = ("price of the device", True, _price)
-    if one.plan.speculation is not None and getattr(one.plan.speculation, "acceptance", None):
+    if one.plan.speculation is not None:
         found["acceptance"] = ("acceptance of guesses", False, _accepted)
     if one.demand.interactive and one.demand.think_s:
         found["think_s"] = ("think time", False, _demand("think_s"))

@@ -147,7 +147,8 @@ class Structure:
         """Whether the longest request fits; of lengths without an end, one in the mean."""
         prompts, outputs = self.demand.prompts, self.demand.outputs
         ends = [n.mean if n.kind == "lognormal" else n.high for n in (prompts, outputs)]
-        return bool(memory(self.plan, Workload(*(max(round(n), 1) for n in ends), self.plan.dp)).fits)
+        longest = Workload(max(round(ends[0]), 1), max(round(ends[1]), 1), self.plan.dp)
+        return bool(memory(self.plan, longest).fits)
 
     @cached_property
     def variants(self) -> tuple[Deployment, ...]:
@@ -263,4 +264,3 @@ def _is_path(name: str) -> bool:
 
 def model_asked(model: str | Model, assume: str | None = None) -> Model:
     return load_model(model, assume) if isinstance(model, str) else model
-

@@ -169,8 +169,10 @@ class Steady:
     # ── percentiles ──────────────────────────────────────────────────────────────────────────────
 
     def seen(self, figure: str, percentile: int) -> Any:
-        """Seconds of "ttft", "tpot" or "e2e" at `percentile` of the requests, in the mean for 0; infinite where a variant
-        may not run so many."""
+        """Seconds of "ttft", "tpot" or "e2e" at `percentile` of the requests, in the mean for 0.
+
+        Infinite where a variant may not run so many.
+        """
         found = {"ttft": self._ttft_s, "tpot": self.tpot_s, "e2e": self._e2e_s}[figure]
         if percentile:
             spread = {"ttft": self._ttft_spread, "tpot": self._tpot_spread, "e2e": self._e2e_spread}[figure]
@@ -195,7 +197,11 @@ class Steady:
         """
         t, b, c = self.load.traffic, self.running, self.most
         # what they hold varies with how many there are and with their lengths
-        varied = 1 + (t.prompts.squares - t.prompts.mean**2 + (t.outputs.squares - t.outputs.mean**2) / 4) / middle(self.load) ** 2
+        varied = (
+            1
+            + (t.prompts.squares - t.prompts.mean**2 + (t.outputs.squares - t.outputs.mean**2) / 4)
+            / middle(self.load) ** 2
+        )
         c = np.maximum(c, b / FULLEST)  # beyond, nothing is valid
         beta = (c - b) / np.sqrt(b * np.where(self.by_memory, varied, 1.0))
         chance = 1 / (1 + np.exp(np.interp(beta, *_HALFIN_WHITT)))
