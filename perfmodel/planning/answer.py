@@ -215,8 +215,11 @@ def plan(
     "power"; `max_gpus`, `budget` (USD a month) and `max_power` (W) limit it. With `confidence` times are taken as slow
     as they may be with that certainty. Raises RequestError or SpecError where the question is wrong.
     """
-    lengths = {"prompt_lengths": prompt if prompt_lengths is None else prompt_lengths}
-    lengths["output_lengths"] = output if output_lengths is None else output_lengths
+    lengths = {"prompt_lengths": prompt_lengths, "output_lengths": output_lengths}
+    if trace is None:
+        lengths = {"prompt_lengths": prompt, "output_lengths": output} | {
+            n: v for n, v in lengths.items() if v is not None
+        }
     needed = demand(
         rate=rate, users=users, think_time=think_time, trace=trace, peak=peak, growth=growth, months=months,
         prefix=prefix, prefix_hit=prefix_hit, **lengths,

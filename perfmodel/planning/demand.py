@@ -85,14 +85,13 @@ def demand(
     prefix_hit: float = 1.0,
 ) -> Demand:
     """The demand of flags; RequestError in one sentence where they contradict or cannot be."""
-    prompts, outputs, source = (
-        lengths(prompt_lengths, "--prompt-lengths"),
-        lengths(output_lengths, "--output-lengths"),
-        "",
-    )
+    source = ""
     if trace is not None:
         times = read_trace(trace)
-        prompts, outputs = Lengths.sample([t[1] for t in times]), Lengths.sample([t[2] for t in times])
+        if prompt_lengths is None:
+            prompt_lengths = Lengths.sample([t[1] for t in times])
+        if output_lengths is None:
+            output_lengths = Lengths.sample([t[2] for t in times])
         mean, busiest = _paces([t[0] for t in times])
         source = f"{trace}: {len(times):,} requests, {mean:.3g} a second"
         if rate is None and users is None:
@@ -100,6 +99,7 @@ def demand(
             if peak is None and busiest > mean:
                 peak = busiest / mean
                 source += f", {busiest:.3g} in the busiest minute"
+    prompts, outputs = lengths(prompt_lengths, "--prompt-lengths"), lengths(output_lengths, "--output-lengths")
     if (rate is None) == (users is None):
         raise RequestError("A plan needs traffic: --rate (requests a second), --users (people), or --trace FILE.")
     if think_time is not None and users is None:
