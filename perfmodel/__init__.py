@@ -32,6 +32,8 @@ _PUBLIC = {
     "sweep": "perfmodel.grid",
     "plan": "perfmodel.planning.answer",
     "Plan": "perfmodel.planning.answer",
+    "advise": "perfmodel.planning.advising",
+    "Advice": "perfmodel.planning.advising",
     "compare": "perfmodel.comparison",
     "Comparison": "perfmodel.comparison",
     "load_gpu": "perfmodel.catalog",

@@ -15,6 +15,7 @@ import typer
 from perfmodel.errors import DoesNotFitError, PerfModelError, one_line
 
 COMMANDS = {
+    "advise": ("advise", "advise"),
     "calibrate": ("calibrate", "calibrate"),
     "estimate": ("estimate", "estimate"),
     "explain": ("explain", "explain"),
