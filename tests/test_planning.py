@@ -315,13 +315,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"rate": 5, "region": "eu"}, "--prices"),
     ({"rate": 5, "prefix": 5000}, "--prefix"),
     ({"rate": 5, "gpus_per_replica": [0]}, "--gpus-per-replica"),
+    ({"rate": 5, "weights": ["fp8", "fp88"]}, "did you mean"),
+    ({"rate": 5, "kv": "fp9"}, "did you mean"),
+    ({"rate": 5, "engine": "vlm"}, "did you mean"),
+    ({"rate": 5, "model": "llada-8b"}, "denoising"),
 ]
 
 
 @pytest.mark.parametrize(("asked", "told"), WRONG, ids=lambda value: str(value)[:40])
 def test_wrong_questions_get_one_sentence(asked: dict[str, Any], told: str) -> None:
     with pytest.raises(PerfModelError, match=r".") as error:
-        pm.plan("llama3.1-8b", **asked)
+        pm.plan(**{"model": "llama3.1-8b"} | asked)
     assert told in str(error.value)
     assert error.value.exit_code == 2
     assert "\n" not in str(error.value)

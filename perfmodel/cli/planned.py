@@ -132,7 +132,7 @@ def _title(plan: Plan) -> str:
     load = f"{plan.space.model.title} for {_load(plan)}"
     if plan.best is None:
         return f"{load}: nothing meets the goals"
-    return f"{load}: {plan.best.gpu_count} × {plan.best.structure.plan.gpu.title}{_money(plan.best)}"
+    return f"{load}: {plan.best.gpu_count:,} × {plan.best.structure.plan.gpu.title}{_money(plan.best)}"
 
 
 def _load(plan: Plan) -> str:
@@ -185,10 +185,14 @@ def _deployment(best: Option) -> str:
     if isinstance(best, PairOption):
         filler = best.pair.filler
         return (
-            f"{best.fillers + spare} prefill workers of {_split(filler.plan)}{extra}, and {best.replicas} decode "
-            f"workers of {_split(one.plan)}{extra}; prefill and decode apart"
+            f"{_counted(best.fillers + spare, 'prefill worker')} of {_split(filler.plan)}{extra}, and "
+            f"{_counted(best.replicas, 'decode worker')} of {_split(one.plan)}{extra}; prefill and decode apart"
         )
-    return f"{best.replicas} replica{'s' * (best.replicas > 1)} of {_split(one.plan)}{extra}"
+    return f"{_counted(best.replicas, 'replica')} of {_split(one.plan)}{extra}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def _split(plan: Any) -> str:

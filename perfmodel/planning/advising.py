@@ -128,6 +128,8 @@ def advise(
     answer = estimate(
         prompt=max(round(needed.prompts.mean), 1), output=max(round(needed.outputs.mean), 1), must_fit=False, **asked
     )
+    if answer.plan.model.bidirectional or not answer.plan.cache:
+        raise RequestError(f"{answer.plan.model.name} keeps no cache of what it writes: advice is for servers that do.")
     asked |= _split(answer.plan)
     now = _tried("", {}, asked, needed, promised)
     if now.option is None:

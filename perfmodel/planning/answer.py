@@ -8,7 +8,10 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
+from perfmodel.cache.formats import cache_format
+from perfmodel.engine import engine as engine_named
 from perfmodel.errors import RequestError
+from perfmodel.exempt import recipe
 from perfmodel.model import Model
 from perfmodel.planning.demand import SIMULATED, Demand, demand
 from perfmodel.planning.goals import Goal
@@ -21,6 +24,7 @@ from perfmodel.planning.prices import prices as prices_asked
 from perfmodel.planning.robust import SURE, Chance, Swing, chances, safe, swings
 from perfmodel.planning.search import Searched, confirmed, searched
 from perfmodel.planning.space import BUDGETS, SEQUENCES, SIZES, Space, gpus_asked, model_asked
+from perfmodel.precision import number_format
 from perfmodel.spec import nearest
 from perfmodel.workload import OUTPUT, PROMPT, whole_number
 
@@ -248,6 +252,7 @@ def plan(
         disaggregated and not needed.interactive,
         {name: value for name, value in options.items() if value not in (None, 0) and (name != "prefix_hit" or prefix)},
     )
+    _known(space)
     _priced(space, priced, constraints)
     sigmas = 0.0 if confidence is None else NormalDist().inv_cdf(_confidence(confidence))
     found = searched(
@@ -295,6 +300,20 @@ def _limits(given: Sequence[int] | int | None, usual: tuple[int, ...], flag: str
         return usual
     found = [given] if isinstance(given, int) else list(given)
     return tuple(int(whole_number(n, flag)) for n in dict.fromkeys(found))
+
+
+def _known(space: Space) -> None:
+    """RequestError for a format or an engine that nobody knows, and for models that no server batches in flight."""
+    if space.model.bidirectional:
+        raise RequestError(
+            f"{space.model.name} writes by denoising: plans are for models that write token by token; see estimate."
+        )
+    for weights in filter(None, space.weights):
+        number_format(recipe(weights, None)[0] or weights, "--weights")
+    for kv in filter(None, space.kv):
+        cache_format(kv, "--kv")
+    for name in space.engines:
+        engine_named(name.partition("@")[0])
 
 
 def _priced(space: Space, prices: Prices, constraints: Constraints) -> None:

@@ -109,6 +109,11 @@ class Option:
         """
         return likelihood(lambda sigmas: self.structure.surely(sigmas) >= self.share * (1 - SLACK))
 
+    def need_after(self, change: Callable[[Structure], Structure]) -> float:
+        """`need` after a change to its structure; infinite where that misses the goals."""
+        moved = options_of(change(self.structure), self.constraints)
+        return float("inf") if moved is None else moved.need
+
     def moved(self, change: Callable[[Structure], Structure]) -> Option | None:
         """The cheapest of its kind after a change to its structure; None where that misses the goals."""
         return options_of(change(self.structure), self.constraints)

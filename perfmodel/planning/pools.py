@@ -194,9 +194,9 @@ class PairOption(Option):
 
     @cached_property
     def headroom(self) -> float:
-        """By which factor the load may grow until a goal is missed."""
-        low, high = 1.0, 2.0
-        while high < 64 and self._keeps(high):
+        """By which factor the load may grow until a goal is missed; below 1 where one is missed already."""
+        low, high = (1.0, 2.0) if self._keeps(1.0) else (1 / 64, 1.0)
+        while 1 < high < 64 and self._keeps(high):
             low, high = high, high * 2
         for _ in range(20):
             middle = (low + high) / 2
@@ -259,6 +259,13 @@ class PairOption(Option):
             return pair.keeps(self.structure.goals, self.fillers, self.carrying)
 
         return likelihood(keeps)
+
+    def need_after(self, change: Callable[[Structure], Structure]) -> float:
+        """With as many workers of both kinds: how much of them the load then takes."""
+        both = Pair(change(self.pair.filler), change(self.pair.decoder))
+        if not (both.filler.fits and both.decoder.fits):
+            return inf
+        return replace(self, structure=both.decoder, pair=both).need
 
     def moved(self, change: Callable[[Structure], Structure]) -> PairOption | None:
         both = Pair(change(self.pair.filler), change(self.pair.decoder))

@@ -141,7 +141,7 @@ def swings(option: Option, others: Sequence[Option] = (), share: float = SWING) 
         needs, worths, answers = [], [], []
         for factor in (1 - share, 1 + share):
             moved = [_moved(one, option, own, move, factor) for one in (option, *others)]
-            needs.append(moved[0].need if moved[0] is not None else float("inf"))
+            needs.append(option.need_after(_by(move, factor)))
             best = min((one for one in moved if one is not None), key=order, default=option)
             worths.append(best.worth)
             answers.append(best.title)
@@ -162,4 +162,8 @@ def _moved(
     """`one` after the move; as it was where the input is another device's, None where it then misses the goals."""
     if own and one.structure.plan.gpu.name != option.structure.plan.gpu.name:
         return one
-    return one.moved(lambda structure: move(structure, factor))
+    return one.moved(_by(move, factor))
+
+
+def _by(move: Callable[[Structure, float], Structure], factor: float) -> Callable[[Structure], Structure]:
+    return lambda structure: move(structure, factor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log, sqrt
 from random import Random
 from statistics import NormalDist
@@ -32,6 +32,7 @@ class Lengths:
     low: float = 0.0
     high: float = 0.0
     values: tuple[int, ...] = ()
+    ordered: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def fixed(cls, tokens: float) -> Lengths:
@@ -52,7 +53,8 @@ class Lengths:
     def sample(cls, values: Sequence[int]) -> Lengths:
         n = len(values)
         mean, squares = sum(values) / n, sum(v * v for v in values) / n
-        return cls("sample", mean, squares, min(values), max(values), tuple(values))
+        ordered = tuple(sorted(values))
+        return cls("sample", mean, squares, ordered[0], ordered[-1], tuple(values), ordered)
 
     def drawn(self, random: Random, n: int) -> list[int]:
         """`n` lengths."""
@@ -89,8 +91,7 @@ class Lengths:
             case "lognormal":
                 wide = sqrt(log(1 + self.low**2))
                 return self.mean * exp(NormalDist().inv_cdf(share) * wide - wide * wide / 2)
-        ordered = sorted(self.values)
-        return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
+        return float(self.ordered[min(int(share * len(self.ordered)), len(self.ordered) - 1)])
 
     @property
     def spread(self) -> float:
