@@ -1,0 +1,226 @@
+"""Load tests that would show whether a server does what a plan says: `vllm bench serve`, GuideLLM, AIPerf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import sqrt
+
+from perfmodel.launch.flags import TOOLS, numbers
+from perfmodel.launch.sheet import Command, Sheet, blanks, written
+from perfmodel.serving.lengths import Lengths
+from perfmodel.serving.traffic import Traffic
+
+GOALS = ("ttft_s", "tpot_s", "e2e_s")
+"""Goals of a request: time to first token, per token after it, end to end, each in seconds."""
+MILLI = 1e3
+WIDEST = 0.95
+"""Largest half-width of a uniform distribution over its mean; vllm bench takes less than 1."""
+JSON_RANGES = (0, 24)
+"""From which of the checked versions on vllm bench takes another range of inputs than of outputs."""
+
+
+def load_tests(
+    checkpoint: str,
+    port: int,
+    traffic: Traffic,
+    goals: Mapping[str, float | None] | None = None,
+    vllm: str = "",
+    host: str = "localhost",
+) -> dict[str, Command]:
+    """Tool → the command that sends `traffic` to the server, and what it cannot say of it (`Command.notes`).
+
+    `goals` are in seconds, by the names of `GOALS`; the tools report goodput, the requests that meet all of them
+    (Zhong et al. 2024, DistServe, §2). `vllm` is the version of vLLM that sends, where it is not the newest known.
+    """
+    asked = {name: value for name, value in (goals or {}).items() if name in GOALS and value is not None}
+    url = f"http://{host}:{port}"
+    return {
+        "vllm bench serve": _vllm(checkpoint, url, traffic, asked, vllm),
+        "guidellm": _guidellm(checkpoint, url, traffic, asked),
+        "aiperf": _aiperf(checkpoint, url, traffic, asked),
+    }
+
+
+def _milliseconds(goals: Mapping[str, float], names: Mapping[str, str]) -> list[str]:
+    return [f"{names[name]}:{written(float(value) * MILLI)}" for name, value in goals.items()]
+
+
+# ── vLLM ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _vllm(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, float], version: str) -> Command:
+    known = TOOLS["vllm bench"]
+    at = version if version and numbers(version) >= numbers(known.oldest) else known.newest
+    sheet = Sheet("vllm bench", at)
+    sheet.add("--backend", "openai")
+    sheet.add("--base-url", url)
+    sheet.add("--endpoint", "/v1/completions")
+    sheet.add("--model", checkpoint)
+    sheet.add("--dataset-name", "random")
+    cached = _shared(sheet, traffic)
+    if cached:
+        sheet.add("--random-prefix-len", cached)
+    sheet.add("--random-input-len", round(traffic.prompts.mean) - cached)
+    sheet.add("--random-output-len", round(traffic.outputs.mean))
+    _ranges(sheet, traffic)
+    sheet.add("--num-prompts", traffic.requests)
+    if traffic.arrival == "closed":
+        sheet.add("--max-concurrency", traffic.concurrency)
+    elif (rate := _rate(sheet, traffic)) is not None:
+        sheet.add("--request-rate", rate)
+    sheet.add("--ignore-eos")
+    sheet.add("--percentile-metrics", "ttft,tpot,itl,e2el")
+    sheet.add("--metric-percentiles", "50,95,99")
+    if goals:
+        sheet.add("--goodput", *_milliseconds(goals, {"ttft_s": "ttft", "tpot_s": "tpot", "e2e_s": "e2el"}))
+    sheet.add("--seed", traffic.seed)
+    return sheet.command("vLLM's own")
+
+
+def _ranges(sheet: Sheet, traffic: Traffic) -> None:
+    """Lengths alike between mean·(1 − r) and mean·(1 + r), as near as that comes."""
+    ranges = {"input": _half_width(traffic.prompts), "output": _half_width(traffic.outputs)}
+    if any(ranges.values()):
+        if ranges["input"] == ranges["output"]:
+            sheet.add("--random-range-ratio", ranges["input"])
+        elif sheet.tool == "aiperf" or numbers(sheet.version) >= JSON_RANGES:
+            sheet.add("--random-range-ratio", ranges)
+        else:
+            sheet.note("this version has one range for inputs and outputs: their means are sent")
+    for lengths, name in ((traffic.prompts, "prompts"), (traffic.outputs, "outputs")):
+        if lengths.kind not in ("fixed", "uniform"):
+            sheet.note(_other(lengths, name, "uniform"))
+
+
+def _half_width(lengths: Lengths) -> float:
+    """r of a uniform distribution: (high − low)/(high + low), or √3 standard deviations of the mean."""
+    if lengths.kind == "uniform":
+        return round(min((lengths.high - lengths.low) / (lengths.high + lengths.low), WIDEST), 4)
+    return round(min(sqrt(3) * lengths.spread, WIDEST), 4)
+
+
+def _other(lengths: Lengths, name: str, kind: str) -> str:
+    capped = " as far as it reaches" if sqrt(3) * lengths.spread > WIDEST and kind == "uniform" else ""
+    return f"{name} are {lengths}; the tool draws them {kind}, with the same mean and spread{capped}"
+
+
+# ── GuideLLM ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _guidellm(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, float]) -> Command:
+    """Its options are kind=…,key=value lists, or JSON (guidellm/utils/click_pydantic.py)."""
+    sheet = Sheet("guidellm", TOOLS["guidellm"].newest)
+    sheet.add("--backend", _listed(sheet, kind="openai_http", target=url, model=checkpoint))
+    sheet.add("--tokenizer", _listed(sheet, kind="huggingface_auto", model=checkpoint))
+    rate = None if traffic.arrival == "closed" else _rate(sheet, traffic)
+    if traffic.arrival == "closed":
+        sheet.add("--profile", _listed(sheet, kind="concurrent", streams=traffic.concurrency))
+    elif rate is None:
+        sheet.add("--profile", _listed(sheet, kind="throughput"))
+    else:
+        sheet.add("--profile", _listed(sheet, kind="poisson", rate=rate))
+    data: dict[str, object] = {"kind": "synthetic_text"}
+    cached = _shared(sheet, traffic)
+    data |= _told(sheet, traffic.prompts, "prompt_tokens", cached) | _told(sheet, traffic.outputs, "output_tokens", 0)
+    if cached:
+        data["prefix_tokens"] = cached
+    sheet.add("--data", _listed(sheet, **data))
+    sheet.add("--constraint", _listed(sheet, kind="max_requests", count=traffic.requests))
+    if goals:
+        names = {"ttft_s": "ttft_ms", "tpot_s": "tpot_ms", "e2e_s": "e2el_ms"}
+        slo = {names[name]: _whole(float(value) * MILLI) for name, value in goals.items()}
+        sheet.add("--metrics", {"kind": "generative", "slo": slo})
+    sheet.add("--seed", _listed(sheet, kind="static", value=traffic.seed))
+    return sheet.command("GuideLLM")
+
+
+def _told(sheet: Sheet, lengths: Lengths, key: str, less: int) -> dict[str, object]:
+    """A distribution by GuideLLM's keys: without a deviation it draws alike between least and most."""
+    mean = max(round(lengths.mean) - less, 1)
+    if lengths.kind == "fixed":
+        return {key: mean}
+    if lengths.kind == "uniform":
+        low, high = max(round(lengths.low) - less, 1), max(round(lengths.high) - less, 1)
+        return {key: mean, f"{key}_min": low, f"{key}_max": high}
+    sheet.note(_other(lengths, key.replace("_tokens", "s"), "normal, cut off below 1"))
+    return {key: mean, f"{key}_stdev": max(round(lengths.spread * lengths.mean), 1), f"{key}_min": 1,
+            f"{key}_max": max(round(lengths.high) - less, mean)}  # fmt: skip
+
+
+def _listed(sheet: Sheet, **values: object) -> str:
+    """Keys and values as GuideLLM's options take them: JSON where a value would break the list."""
+    assert all(sheet.has(key) for key in values)
+    texts = {key: written(value) for key, value in values.items()}
+    if any("," in text or "=" in text or blanks([text]) for text in texts.values()):
+        return json.dumps(values, separators=(",", ":"))
+    return ",".join(f"{key}={text}" for key, text in texts.items())
+
+
+# ── AIPerf ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _aiperf(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, float]) -> Command:
+    sheet = Sheet("aiperf", TOOLS["aiperf"].newest)
+    sheet.add("--model", checkpoint)
+    sheet.add("--url", url)
+    sheet.add("--endpoint-type", "completions")
+    sheet.add("--streaming")
+    sheet.add("--tokenizer", checkpoint)
+    cached = _shared(sheet, traffic)
+    if cached:
+        sheet.add("--num-prefix-prompts", 1)
+        sheet.add("--prefix-prompt-length", cached)
+    sheet.add("--isl", max(round(traffic.prompts.mean) - cached, 1))
+    sheet.add("--osl", round(traffic.outputs.mean))
+    if {traffic.prompts.kind, traffic.outputs.kind} <= {"fixed", "uniform"}:
+        _ranges(sheet, traffic)
+    else:
+        for lengths, flag, name in (
+            (traffic.prompts, "--isl-stddev", "prompts"),
+            (traffic.outputs, "--osl-stddev", "outputs"),
+        ):
+            if lengths.kind != "fixed":
+                sheet.add(flag, round(lengths.spread * lengths.mean))
+                sheet.note(_other(lengths, name, "normal"))
+    sheet.add("--request-count", traffic.requests)
+    if traffic.arrival == "closed":
+        sheet.add("--concurrency", traffic.concurrency)
+    elif (rate := _rate(sheet, traffic)) is not None:
+        sheet.add("--request-rate", rate)
+        sheet.add("--arrival-pattern", "poisson")
+    else:
+        sheet.add("--concurrency", traffic.requests)
+    sheet.add("--extra-inputs", "ignore_eos:true")
+    if goals:
+        names = {"ttft_s": "time_to_first_token", "tpot_s": "inter_token_latency", "e2e_s": "request_latency"}
+        sheet.add("--goodput", " ".join(_milliseconds(goals, names)))
+    sheet.add("--random-seed", traffic.seed)
+    return sheet.command("AIPerf")
+
+
+# ── what all of them are told ────────────────────────────────────────────────────────────────────
+
+
+def _rate(sheet: Sheet, traffic: Traffic) -> float | None:
+    """Requests a second; None for all at once. Of a trace, its mean."""
+    if traffic.arrival == "burst":
+        return None
+    if traffic.arrival == "trace":
+        sheet.note("the trace's times and pairs of lengths are not replayed: its mean rate and lengths are sent")
+        span = max(at for at, _, _ in traffic.times) - min(at for at, _, _ in traffic.times)
+        return round((len(traffic.times) - 1) / span, 4) if span > 0 else None
+    return traffic.rate
+
+
+def _shared(sheet: Sheet, traffic: Traffic) -> int:
+    """Tokens of the prefix that all prompts share, as far as the tool can send it."""
+    if not traffic.cached:
+        return 0
+    if traffic.hit < 1:
+        sheet.note(f"every prompt begins with the shared prefix, not {traffic.hit:.0%} of them")
+    return min(traffic.cached, round(traffic.prompts.mean) - 1)
+
+
+def _whole(value: float) -> float | int:
+    return int(value) if value == int(value) else value
