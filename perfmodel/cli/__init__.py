@@ -19,6 +19,7 @@ COMMANDS = {
     "estimate": ("estimate", "estimate"),
     "explain": ("explain", "explain"),
     "import": ("importing", "import_model"),
+    "launch": ("launch", "launch"),
     "list": ("listing", "list_names"),
     "serve": ("serve", "serve"),
     "show": ("show", "show"),

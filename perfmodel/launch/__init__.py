@@ -11,12 +11,14 @@ from perfmodel.deployment import Deployment
 from perfmodel.errors import RequestError
 from perfmodel.launch import llama_cpp, sglang, trtllm, vllm
 from perfmodel.launch.asked import Asked
+from perfmodel.launch.checkpoint import hub_id
 from perfmodel.launch.flags import TOOLS, numbers, version_for
 from perfmodel.launch.kubernetes import RESOURCES, SECRET, TOKEN, image, manifest
 from perfmodel.launch.load import load_tests
 from perfmodel.launch.nodes import nodes
 from perfmodel.launch.sheet import Command, Sheet, blank, blanks
 from perfmodel.memory import memory
+from perfmodel.precision import Precision
 from perfmodel.serving.traffic import Traffic
 from perfmodel.workload import Workload
 
@@ -37,8 +39,9 @@ class Launch:
     files       name → text of files that the commands read
     manifest    Kubernetes objects as YAML; "" where there are none, which a note explains
     copies      how many such servers there are; 1 where prefill and decode are apart
-    workers     of prefill and decode, where these are apart
+    workers     of prefill and decode, where these are apart; `filler` is then a worker that prefills
     port        where requests go
+    context     tokens of the longest request
     notes       what must be known, or done beside
     lacks       what was modelled and the commands do not do: where there is any, the server differs from the plan
     """
@@ -53,8 +56,29 @@ class Launch:
     copies: int
     workers: tuple[int, int] | None
     port: int
+    context: int
     notes: tuple[str, ...]
     lacks: tuple[str, ...]
+    filler: Deployment | None = None
+
+    @property
+    def gpu_count(self) -> int:
+        """Devices in all."""
+        if self.workers is None or self.filler is None:
+            return self.plan.joined * self.copies
+        return self.workers[0] * self.filler.joined + self.workers[1] * self.plan.joined
+
+    @property
+    def served(self) -> str:
+        """What requests call the model."""
+        return self.plan.model.name if self.engine == "llama.cpp" else self.checkpoint
+
+    @property
+    def tokenizer(self) -> str:
+        """Where a load generator finds the tokenizer: with the weights, which a GGUF file is not."""
+        if self.engine != "llama.cpp":
+            return self.checkpoint
+        return hub_id(self.plan.model) or blank(f"repository of {self.plan.model.name}")
 
     @property
     def placeholders(self) -> tuple[str, ...]:
@@ -88,8 +112,9 @@ def launch(
     """
     writer = WRITERS.get(plan.engine.name)
     if writer is None:
+        known = ", ".join(WRITERS)
         raise RequestError(
-            f"--engine {plan.engine.name}: no command line is known for it; launch writes those of {', '.join(WRITERS)}."
+            f"--engine {plan.engine.name}: no command line is known for it; launch writes those of {known}."
         )
     version = version_for(plan.engine.name, plan.engine.version)
     _checked(plan, context, port, workers)
@@ -114,7 +139,7 @@ def load_test(
     """Tool → the command that sends `traffic` to the server (perfmodel.launch.load); goals in seconds, by their names
     `ttft_s`, `tpot_s` and `e2e_s`."""
     version = told.version if told.engine == "vllm" else ""
-    return load_tests(told.checkpoint, told.port, traffic, goals, version, host)
+    return load_tests(told.served, told.tokenizer, f"http://{host}:{told.port}", traffic, goals, version, told.context)
 
 
 def _checked(plan: Deployment, context: int, port: int | None, workers: tuple[int, int] | None) -> None:
@@ -144,7 +169,8 @@ def _together(writer: ModuleType, plan: Deployment, asked: Asked, replicas: int)
     commands, sheet = writer.commands(plan, asked)
     files = _files(sheet, "server")
     copies, reason = plan.copies * replicas, _no_manifest(plan, commands, asked)
-    text = "" if reason else manifest(plan, commands, asked.version, asked.port, copies, files, _weights(plan))
+    size = _fetched(plan, sheet)
+    text = "" if reason else manifest(plan, commands, asked.version, asked.port, copies, files, size)
     notes = [*sheet.notes, *([reason] if reason else _about_manifest(plan, commands, copies)), *_about(plan, asked)]
     return _launch(plan, asked, sheet, commands, files, notes, manifest=text, copies=copies)
 
@@ -167,15 +193,17 @@ def _launch(
         tuple(commands),
         dict(files),
         port=asked.port,
+        context=asked.context,
         notes=tuple(dict.fromkeys(notes)),
         **(usual | more),
     )
 
 
-def _weights(plan: Deployment) -> float:
-    """Bytes of the weights as they are stored once."""
-    whole = plan.whole()
-    return float(sum(whole.model.weight_bytes(whole.precision, 1, whole.model.blocks, "both", 1, 1).values()))
+def _fetched(plan: Deployment, sheet: Sheet) -> float:
+    """Bytes of the weights as the server fetches them: in 16 bits where it quantizes them itself."""
+    whole, quantizes = plan.whole(), sheet.value("--quantization") is not None
+    precision = Precision.plain(plan.precision.stream.name) if quantizes else whole.precision
+    return float(sum(whole.model.weight_bytes(precision, 1, whole.model.blocks, "both", 1, 1).values()))
 
 
 def _files(sheet: Sheet, name: str) -> dict[str, str]:
@@ -254,13 +282,17 @@ def _apart(
     notes += [f"start {workers[0]} prefill and {workers[1]} decode workers; commands are of one of each", *told]
     notes.append("no manifest: routing between prefill and decode wants a router such as llm-d, Dynamo or SGLang's")
     return _launch(plan, asked, sheet, commands, files | extra, [*notes, *_about(plan, asked)],
-                   workers=workers, lacks=tuple(dict.fromkeys(lacks)))  # fmt: skip
+                   workers=workers, filler=filler, lacks=tuple(dict.fromkeys(lacks)))  # fmt: skip
 
 
 def _router(engine: str, addresses: list[list[str]], port: int) -> tuple[list[Command], dict[str, str], list[str]]:
     """The command that takes requests, files that it reads, and what must be known."""
     if engine == "sglang":
-        return [sglang.router([f"http://{at}" for at in addresses[0]], [f"http://{at}" for at in addresses[1]], port)], {}, []
+        return (
+            [sglang.router([f"http://{at}" for at in addresses[0]], [f"http://{at}" for at in addresses[1]], port)],
+            {},
+            [],
+        )
     if engine == "trtllm":
         import yaml
 

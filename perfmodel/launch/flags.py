@@ -196,7 +196,7 @@ FLAGS: dict[tuple[str, str], Flag] = {
         *_rows("guidellm", "--backend --profile --data --constraint --tokenizer --metrics --seed --output"),
         *_rows(  # keys of those
             "guidellm",
-            "kind target model rate streams prompt_tokens prompt_tokens_stdev prompt_tokens_min prompt_tokens_max "
+            "kind target model rate streams max_concurrency prompt_tokens prompt_tokens_stdev prompt_tokens_min prompt_tokens_max "
             "output_tokens output_tokens_stdev output_tokens_min output_tokens_max prefix_tokens count value slo "
             "ttft_ms tpot_ms e2el_ms path",
         ),

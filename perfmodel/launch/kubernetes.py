@@ -21,8 +21,8 @@ IMAGES = {
     ("trtllm", "NVIDIA"): "nvcr.io/nvidia/tensorrt-llm/release:{}",
     ("llama.cpp", "NVIDIA"): "ghcr.io/ggml-org/llama.cpp:server-cuda",
 }
-PROGRAMS = {"llama-server": "/app/llama-server"}
-"""Programs that are not on an image's path: llama.cpp's has its server in /app (.devops/cuda.Dockerfile)."""
+PROGRAMS = {"llama-server": "/app/llama-server", "python": "python3"}
+"""Programs as images have them: llama.cpp's has its server in /app (.devops/cuda.Dockerfile), SGLang's has python3."""
 CACHE = "/root/.cache/huggingface"
 SECRET, TOKEN = "hf-token-secret", "token"
 """As vLLM's own manifests call them (docs/deployment/k8s.md)."""
@@ -158,13 +158,13 @@ def _pod(
     if files:
         mounts.append({"name": "settings", "mountPath": "/etc/perfmodel"})
         volumes.append({"name": "settings", "configMap": {"name": name}})
-    program, *arguments = [_inside(word, rank, files) for word in command.argv]
+    program, *arguments = [_inside(word, files) for word in command.argv]
     token = {"secretKeyRef": {"name": SECRET, "key": TOKEN, "optional": True}}
     container: dict[str, Any] = {
         "name": "server",
         "image": found,
         "command": [PROGRAMS.get(program, program)],
-        "args": _ranked(arguments, rank),
+        "args": _ranked(arguments),
         "env": [{"name": "HF_TOKEN", "valueFrom": token}],
         "resources": {"limits": {resource: str(devices)}},
         "volumeMounts": mounts,
@@ -176,15 +176,19 @@ def _pod(
 
 def _probes() -> dict[str, Any]:
     """The server answers /health once weights are loaded (each engine's documentation of its server)."""
-    asks = {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": EVERY_S, "timeoutSeconds": 5}
+    patience = {"startupProbe": START_S // EVERY_S, "readinessProbe": 3, "livenessProbe": 6}
     return {
-        "startupProbe": asks | {"failureThreshold": START_S // EVERY_S},
-        "readinessProbe": asks | {"failureThreshold": 3},
-        "livenessProbe": asks | {"failureThreshold": 6},
+        probe: {
+            "httpGet": {"path": "/health", "port": "http"},
+            "periodSeconds": EVERY_S,
+            "timeoutSeconds": 5,
+            "failureThreshold": failures,
+        }
+        for probe, failures in patience.items()
     }
 
 
-def _inside(word: str, rank: int, files: Mapping[str, str]) -> str:
+def _inside(word: str, files: Mapping[str, str]) -> str:
     """A word as it is inside a pod: files lie in the mounted folder, and the leader has an address."""
     if word in files:
         return f"/etc/perfmodel/{word}"
@@ -195,8 +199,8 @@ def _inside(word: str, rank: int, files: Mapping[str, str]) -> str:
     return word.replace("$(", "$$(")
 
 
-def _ranked(words: Sequence[str], rank: int) -> list[str]:
-    """The arguments of a worker, whose number differs from pod to pod."""
+def _ranked(words: Sequence[str]) -> list[str]:
+    """The arguments of a host, whose number differs from pod to pod."""
     found, before = [], ""
     for word in words:
         found.append("$(LWS_WORKER_INDEX)" if before == "--node-rank" else word)

@@ -27,6 +27,7 @@ def commands(plan: Deployment, asked: Asked, role: str = "") -> tuple[list[Comma
     sheet, engine = Sheet("llama.cpp", asked.version), plan.engine
     sheet.weights = asked.checkpoint or _file(sheet, plan)
     sheet.add("--model", sheet.weights)
+    sheet.add("--alias", plan.model.name)
     sheet.add("--host", "0.0.0.0")
     sheet.add("--port", asked.port)
     of_copies(sheet, plan)

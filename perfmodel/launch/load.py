@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from math import sqrt
 
 from perfmodel.launch.flags import TOOLS, numbers
@@ -13,6 +14,7 @@ from perfmodel.serving.traffic import Traffic
 
 GOALS = ("ttft_s", "tpot_s", "e2e_s")
 """Goals of a request: time to first token, per token after it, end to end, each in seconds."""
+Server = tuple[str, str, str]  # what requests call the model, its tokenizer, the address
 MILLI = 1e3
 WIDEST = 0.95
 """Largest half-width of a uniform distribution over its mean; vllm bench takes less than 1."""
@@ -21,25 +23,46 @@ JSON_RANGES = (0, 24)
 
 
 def load_tests(
-    checkpoint: str,
-    port: int,
+    model: str,
+    tokenizer: str,
+    url: str,
     traffic: Traffic,
     goals: Mapping[str, float | None] | None = None,
     vllm: str = "",
-    host: str = "localhost",
+    context: int | None = None,
 ) -> dict[str, Command]:
     """Tool → the command that sends `traffic` to the server, and what it cannot say of it (`Command.notes`).
 
+    `model` is what requests call it, `tokenizer` the repository of its tokenizer, `url` where the server listens.
+
     `goals` are in seconds, by the names of `GOALS`; the tools report goodput, the requests that meet all of them
-    (Zhong et al. 2024, DistServe, §2). `vllm` is the version of vLLM that sends, where it is not the newest known.
+    (Zhong et al. 2024, DistServe, §2). `vllm` is the version of vLLM that sends, where it is not the newest known;
+    `context` the longest request that the server takes, which the tools are kept to where they can be.
     """
+    traffic = _within(traffic, context)
     asked = {name: value for name, value in (goals or {}).items() if name in GOALS and value is not None}
-    url = f"http://{host}:{port}"
     return {
-        "vllm bench serve": _vllm(checkpoint, url, traffic, asked, vllm),
-        "guidellm": _guidellm(checkpoint, url, traffic, asked),
-        "aiperf": _aiperf(checkpoint, url, traffic, asked),
+        "vllm bench serve": _vllm((model, tokenizer, url), traffic, asked, vllm),
+        "guidellm": _guidellm((model, tokenizer, url), traffic, asked),
+        "aiperf": _aiperf((model, tokenizer, url), traffic, asked),
     }
+
+
+def _within(traffic: Traffic, context: int | None) -> Traffic:
+    """The same with ends of lengths that together stay within `context`."""
+    if context is None:
+        return traffic
+    p, o = traffic.prompts, traffic.outputs
+    share = p.mean / (p.mean + o.mean)
+    longest = context - o.mean if o.kind == "fixed" else context * share
+    written_out = context - p.mean if p.kind == "fixed" else context * (1 - share)
+    return replace(traffic, prompts=_ended(p, longest), outputs=_ended(o, written_out))
+
+
+def _ended(lengths: Lengths, most: float) -> Lengths:
+    if lengths.kind in ("fixed", "uniform"):  # as they were stated; the context was made to hold them
+        return lengths
+    return replace(lengths, high=max(min(lengths.high, int(most)), lengths.mean))
 
 
 def _milliseconds(goals: Mapping[str, float], names: Mapping[str, str]) -> list[str]:
@@ -49,14 +72,16 @@ def _milliseconds(goals: Mapping[str, float], names: Mapping[str, str]) -> list[
 # ── vLLM ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _vllm(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, float], version: str) -> Command:
-    known = TOOLS["vllm bench"]
+def _vllm(server: Server, traffic: Traffic, goals: Mapping[str, float], version: str) -> Command:
+    known, (model, tokenizer, url) = TOOLS["vllm bench"], server
     at = version if version and numbers(version) >= numbers(known.oldest) else known.newest
     sheet = Sheet("vllm bench", at)
     sheet.add("--backend", "openai")
     sheet.add("--base-url", url)
     sheet.add("--endpoint", "/v1/completions")
-    sheet.add("--model", checkpoint)
+    sheet.add("--model", model)
+    if tokenizer != model:
+        sheet.add("--tokenizer", tokenizer)
     sheet.add("--dataset-name", "random")
     cached = _shared(sheet, traffic)
     if cached:
@@ -94,30 +119,33 @@ def _ranges(sheet: Sheet, traffic: Traffic) -> None:
 
 
 def _half_width(lengths: Lengths) -> float:
-    """r of a uniform distribution: (high − low)/(high + low), or √3 standard deviations of the mean."""
+    """r of a uniform distribution: (high − low)/(high + low), or √3 standard deviations of the mean, to its end."""
+    if lengths.kind == "fixed":
+        return 0.0
     if lengths.kind == "uniform":
         return round(min((lengths.high - lengths.low) / (lengths.high + lengths.low), WIDEST), 4)
-    return round(min(sqrt(3) * lengths.spread, WIDEST), 4)
+    return round(min(sqrt(3) * lengths.spread, lengths.high / lengths.mean - 1, WIDEST), 4)
 
 
 def _other(lengths: Lengths, name: str, kind: str) -> str:
-    capped = " as far as it reaches" if sqrt(3) * lengths.spread > WIDEST and kind == "uniform" else ""
-    return f"{name} are {lengths}; the tool draws them {kind}, with the same mean and spread{capped}"
+    reached = kind != "uniform" or sqrt(3) * lengths.spread <= _half_width(lengths) + 1e-4
+    capped = "" if reached else " as far as it reaches"
+    return f"{name} are {lengths}; this tool draws them {kind}, with the same mean and spread{capped}"
 
 
 # ── GuideLLM ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _guidellm(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, float]) -> Command:
+def _guidellm(server: Server, traffic: Traffic, goals: Mapping[str, float]) -> Command:
     """Its options are kind=…,key=value lists, or JSON (guidellm/utils/click_pydantic.py)."""
-    sheet = Sheet("guidellm", TOOLS["guidellm"].newest)
-    sheet.add("--backend", _listed(sheet, kind="openai_http", target=url, model=checkpoint))
-    sheet.add("--tokenizer", _listed(sheet, kind="huggingface_auto", model=checkpoint))
+    sheet, (model, tokenizer, url) = Sheet("guidellm", TOOLS["guidellm"].newest), server
+    sheet.add("--backend", _listed(sheet, kind="openai_http", target=url, model=model))
+    sheet.add("--tokenizer", _listed(sheet, kind="huggingface_auto", model=tokenizer))
     rate = None if traffic.arrival == "closed" else _rate(sheet, traffic)
     if traffic.arrival == "closed":
         sheet.add("--profile", _listed(sheet, kind="concurrent", streams=traffic.concurrency))
     elif rate is None:
-        sheet.add("--profile", _listed(sheet, kind="throughput"))
+        sheet.add("--profile", _listed(sheet, kind="throughput", max_concurrency=traffic.requests))
     else:
         sheet.add("--profile", _listed(sheet, kind="poisson", rate=rate))
     data: dict[str, object] = {"kind": "synthetic_text"}
@@ -143,7 +171,7 @@ def _told(sheet: Sheet, lengths: Lengths, key: str, less: int) -> dict[str, obje
     if lengths.kind == "uniform":
         low, high = max(round(lengths.low) - less, 1), max(round(lengths.high) - less, 1)
         return {key: mean, f"{key}_min": low, f"{key}_max": high}
-    sheet.note(_other(lengths, key.replace("_tokens", "s"), "normal, cut off below 1"))
+    sheet.note(_other(lengths, key.replace("_tokens", "s"), "normal (cut off at 1)"))
     return {key: mean, f"{key}_stdev": max(round(lengths.spread * lengths.mean), 1), f"{key}_min": 1,
             f"{key}_max": max(round(lengths.high) - less, mean)}  # fmt: skip
 
@@ -160,13 +188,13 @@ def _listed(sheet: Sheet, **values: object) -> str:
 # ── AIPerf ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _aiperf(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, float]) -> Command:
-    sheet = Sheet("aiperf", TOOLS["aiperf"].newest)
-    sheet.add("--model", checkpoint)
+def _aiperf(server: Server, traffic: Traffic, goals: Mapping[str, float]) -> Command:
+    sheet, (model, tokenizer, url) = Sheet("aiperf", TOOLS["aiperf"].newest), server
+    sheet.add("--model", model)
     sheet.add("--url", url)
     sheet.add("--endpoint-type", "completions")
     sheet.add("--streaming")
-    sheet.add("--tokenizer", checkpoint)
+    sheet.add("--tokenizer", tokenizer)
     cached = _shared(sheet, traffic)
     if cached:
         sheet.add("--num-prefix-prompts", 1)
@@ -182,7 +210,7 @@ def _aiperf(checkpoint: str, url: str, traffic: Traffic, goals: Mapping[str, flo
         ):
             if lengths.kind != "fixed":
                 sheet.add(flag, round(lengths.spread * lengths.mean))
-                sheet.note(_other(lengths, name, "normal"))
+                sheet.note(_other(lengths, name, "normal (above 0, without an end)"))
     sheet.add("--request-count", traffic.requests)
     if traffic.arrival == "closed":
         sheet.add("--concurrency", traffic.concurrency)

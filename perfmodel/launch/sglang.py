@@ -150,4 +150,6 @@ def _speculation(sheet: Sheet, plan: Deployment) -> None:
     sheet.add("--speculative-eagle-topk", TOPK if told.nodes else 1)
     sheet.add("--speculative-num-draft-tokens", told.verified)
     if told.nodes:
-        sheet.note(f"--speculative-eagle-topk {TOPK} shapes the tree of {told.nodes} tokens; SGLang tunes it by benchmark")
+        sheet.note(
+            f"--speculative-eagle-topk {TOPK} shapes the tree of {told.nodes} tokens; SGLang tunes it by benchmark"
+        )

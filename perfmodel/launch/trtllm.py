@@ -24,7 +24,7 @@ LOOKUP = 4
 def commands(plan: Deployment, asked: Asked, role: str = "") -> tuple[list[Command], Sheet]:
     """One command: MPI starts it on every host."""
     sheet = Sheet("trtllm", asked.version)
-    sheet.words.insert(1, (loaded(plan, sheet, asked.checkpoint),))
+    sheet.words[0] += (loaded(plan, sheet, asked.checkpoint),)
     sheet.add("--host", "0.0.0.0")
     sheet.add("--port", asked.port)
     _split(sheet, plan)
@@ -117,7 +117,11 @@ def _speculation(sheet: Sheet, plan: Deployment) -> None:
         sheet.put("speculative_config.max_matching_ngram_size", LOOKUP)
         return
     draft = hub_id(told.draft) if told.method == "draft" and told.draft is not None else None
-    what = f"weights of {told.draft.name}" if told.method == "draft" and told.draft else f"eagle3 head for {plan.model.name}"
+    what = (
+        f"weights of {told.draft.name}"
+        if told.method == "draft" and told.draft
+        else f"eagle3 head for {plan.model.name}"
+    )
     place = "speculative_model" if later else "speculative_model_dir"
     sheet.put(f"speculative_config.{place}", draft or blank(what))
 

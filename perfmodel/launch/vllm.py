@@ -53,7 +53,7 @@ def commands(plan: Deployment, asked: Asked, role: str = "") -> tuple[list[Comma
 def _sheet(plan: Deployment, asked: Asked, role: str, rank: int) -> Sheet:
     sheet = Sheet("vllm", asked.version)
     name = loaded(plan, sheet, asked.checkpoint)
-    sheet.words.insert(1, (name,))
+    sheet.words[0] += (name,)
     sheet.add("--host", "0.0.0.0")
     sheet.add("--port", asked.port)
     sheet.add("--dtype", dtype(plan))
