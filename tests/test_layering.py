@@ -78,6 +78,13 @@ ROWS = (
     ("serving.disaggregated",),
     ("serving.question",),
     ("serving",),
+    ("launch.flags", "launch.nodes"),
+    ("launch.sheet", "launch.asked"),
+    ("launch.checkpoint", "launch.words", "launch.kubernetes", "launch.load"),
+    ("launch.vllm", "launch.sglang", "launch.trtllm", "launch.llama_cpp"),
+    ("launch.server",),
+    ("launch.question",),
+    ("launch",),
     ("references",),
     ("published",),
     ("measured",),
@@ -114,7 +121,7 @@ ROWS = (
 )
 HEAVY = {
     "pydantic": {"units", "spec", "gpu", "calibrated", "model", "block", "layers", "references", "measured"},
-    "yaml": {"catalog"},
+    "yaml": {"catalog", "launch"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
     "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving"},

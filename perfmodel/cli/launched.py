@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from perfmodel.cli.screen import bold, width, wrapped
 from perfmodel.errors import RequestError
-from perfmodel.launch import Launch
 from perfmodel.launch.flags import TOOLS
+from perfmodel.launch.server import Launch
 from perfmodel.launch.sheet import Command
 
 

@@ -84,7 +84,7 @@ TOOLS: dict[str, Tool] = {
             "llama.cpp",
             "llama.cpp",
             ("llama-server",),
-            ("2026.9",),
+            ("2026",),
             "common/arg.cpp",
             "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         ),
@@ -191,14 +191,14 @@ FLAGS: dict[tuple[str, str], Flag] = {
             "vllm bench",
             "--backend --base-url --endpoint --model --tokenizer --dataset-name --random-input-len --random-output-len "
             "--random-range-ratio --random-prefix-len --num-prompts --request-rate --max-concurrency --ignore-eos "
-            "--goodput --percentile-metrics --metric-percentiles --seed --save-result",
+            "--goodput --percentile-metrics --metric-percentiles --seed",
         ),
-        *_rows("guidellm", "--backend --profile --data --constraint --tokenizer --metrics --seed --output"),
+        *_rows("guidellm", "--backend --profile --data --constraint --tokenizer --metrics --seed"),
         *_rows(  # keys of those
             "guidellm",
-            "kind target model rate streams max_concurrency prompt_tokens prompt_tokens_stdev prompt_tokens_min prompt_tokens_max "
-            "output_tokens output_tokens_stdev output_tokens_min output_tokens_max prefix_tokens count value slo "
-            "ttft_ms tpot_ms e2el_ms path",
+            "kind target model rate streams max_concurrency count value prefix_tokens slo ttft_ms tpot_ms e2el_ms "
+            "prompt_tokens prompt_tokens_stdev prompt_tokens_min prompt_tokens_max "
+            "output_tokens output_tokens_stdev output_tokens_min output_tokens_max",
         ),
         *_rows(
             "aiperf",

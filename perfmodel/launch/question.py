@@ -8,8 +8,8 @@ from typing import Any
 
 from perfmodel.answer import Estimate, estimate
 from perfmodel.errors import RequestError
-from perfmodel.launch import Launch, launch, load_test
 from perfmodel.launch.load import GOALS
+from perfmodel.launch.server import Launch, launch, load_test
 from perfmodel.launch.sheet import Command
 from perfmodel.precision import STREAMS
 from perfmodel.serving.lengths import lengths
