@@ -195,4 +195,4 @@ def _apart(sheet: Sheet, role: str) -> None:
         return
     sheet.add("--kv-transfer-config", {"kv_connector": "NixlConnector", "kv_role": kind})
     sheet.env.append(("VLLM_NIXL_SIDE_CHANNEL_HOST", blank(HERE)))
-    sheet.env.append(("VLLM_NIXL_SIDE_CHANNEL_PORT", str(NIXL_PORT)))
+    sheet.env.append(("VLLM_NIXL_SIDE_CHANNEL_PORT", str(NIXL_PORT + (100 if role == "decode" else 0))))
