@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shlex
+from dataclasses import replace
 from math import ceil, floor
 from pathlib import Path
 from typing import Any
@@ -488,6 +489,16 @@ def test_prefixes_and_traces_are_sent_as_far_as_tools_can() -> None:
     assert float(replayed.value("--request-rate") or 0) == pytest.approx(2 / 4)
     assert replayed.value("--random-input-len") == "200"
     assert any("not replayed" in text for text in replayed.notes)
+
+
+def test_ends_of_lengths_hold_with_a_prefix() -> None:
+    sent = replace(traffic("open", Lengths.uniform(400, 800), Lengths.fixed(100), None, 1.0, 10), cached=200)
+    found = load_of(sent)
+    vllm, data = found["vllm bench serve"], guided(found["guidellm"], "--data")
+    ratio = json.loads(vllm.value("--random-range-ratio") or "")
+    mean = int(vllm.value("--random-input-len") or 0)
+    assert (200 + mean * (1 - ratio["input"]), 200 + mean * (1 + ratio["input"])) == (400, 800)
+    assert [200 + int(data[f"prompt_tokens_{end}"]) for end in ("min", "max")] == [400, 800]
 
 
 def test_gguf_files_have_no_tokenizer() -> None:

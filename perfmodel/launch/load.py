@@ -39,7 +39,7 @@ def load_tests(
     (Zhong et al. 2024, DistServe, §2). `vllm` is the version of vLLM that sends, where it is not the newest known;
     `context` the longest request that the server takes, which the tools are kept to where they can be.
     """
-    traffic = _within(traffic, context)
+    traffic = _after_prefix(_within(traffic, context))
     asked = {name: value for name, value in (goals or {}).items() if name in GOALS and value is not None}
     return {
         "vllm bench serve": _vllm((model, tokenizer, url), traffic, asked, vllm),
@@ -65,6 +65,20 @@ def _ended(lengths: Lengths, most: float) -> Lengths:
     return replace(lengths, high=max(min(lengths.high, int(most)), lengths.mean))
 
 
+def _after_prefix(traffic: Traffic) -> Traffic:
+    """The same with lengths of prompts that the shared prefix, which every tool puts before them, is taken from."""
+    p = traffic.prompts
+    cached = min(traffic.cached, round(p.mean) - 1)
+    if cached <= 0:
+        return replace(traffic, cached=0)
+    left = p.mean - cached
+    if p.kind == "uniform":
+        rest = Lengths.uniform(max(round(p.low) - cached, 1), max(round(p.high) - cached, 1))
+    else:
+        rest = replace(p, mean=left, squares=p.squares - p.mean**2 + left**2, high=max(p.high - cached, left))
+    return replace(traffic, prompts=rest, cached=cached)
+
+
 def _milliseconds(goals: Mapping[str, float], names: Mapping[str, str]) -> list[str]:
     return [f"{names[name]}:{written(float(value) * MILLI)}" for name, value in goals.items()]
 
@@ -83,10 +97,9 @@ def _vllm(server: Server, traffic: Traffic, goals: Mapping[str, float], version:
     if tokenizer != model:
         sheet.add("--tokenizer", tokenizer)
     sheet.add("--dataset-name", "random")
-    cached = _shared(sheet, traffic)
-    if cached:
-        sheet.add("--random-prefix-len", cached)
-    sheet.add("--random-input-len", round(traffic.prompts.mean) - cached)
+    if _shared(sheet, traffic):
+        sheet.add("--random-prefix-len", traffic.cached)
+    sheet.add("--random-input-len", round(traffic.prompts.mean))
     sheet.add("--random-output-len", round(traffic.outputs.mean))
     _ranges(sheet, traffic)
     sheet.add("--num-prompts", traffic.requests)
@@ -149,10 +162,9 @@ def _guidellm(server: Server, traffic: Traffic, goals: Mapping[str, float]) -> C
     else:
         sheet.add("--profile", _listed(sheet, kind="poisson", rate=rate))
     data: dict[str, object] = {"kind": "synthetic_text"}
-    cached = _shared(sheet, traffic)
-    data |= _told(sheet, traffic.prompts, "prompt_tokens", cached) | _told(sheet, traffic.outputs, "output_tokens", 0)
-    if cached:
-        data["prefix_tokens"] = cached
+    data |= _told(sheet, traffic.prompts, "prompt_tokens") | _told(sheet, traffic.outputs, "output_tokens")
+    if _shared(sheet, traffic):
+        data["prefix_tokens"] = traffic.cached
     sheet.add("--data", _listed(sheet, **data))
     sheet.add("--constraint", _listed(sheet, kind="max_requests", count=traffic.requests))
     if goals:
@@ -163,17 +175,16 @@ def _guidellm(server: Server, traffic: Traffic, goals: Mapping[str, float]) -> C
     return sheet.command("GuideLLM")
 
 
-def _told(sheet: Sheet, lengths: Lengths, key: str, less: int) -> dict[str, object]:
+def _told(sheet: Sheet, lengths: Lengths, key: str) -> dict[str, object]:
     """A distribution by GuideLLM's keys: without a deviation it draws alike between least and most."""
-    mean = max(round(lengths.mean) - less, 1)
+    mean = max(round(lengths.mean), 1)
     if lengths.kind == "fixed":
         return {key: mean}
     if lengths.kind == "uniform":
-        low, high = max(round(lengths.low) - less, 1), max(round(lengths.high) - less, 1)
-        return {key: mean, f"{key}_min": low, f"{key}_max": high}
+        return {key: mean, f"{key}_min": round(lengths.low), f"{key}_max": round(lengths.high)}
     sheet.note(_other(lengths, key.replace("_tokens", "s"), "normal (cut off at 1)"))
-    return {key: mean, f"{key}_stdev": max(round(lengths.spread * lengths.mean), 1), f"{key}_min": 1,
-            f"{key}_max": max(round(lengths.high) - less, mean)}  # fmt: skip
+    deviation = max(round(lengths.spread * lengths.mean), 1)
+    return {key: mean, f"{key}_stdev": deviation, f"{key}_min": 1, f"{key}_max": max(round(lengths.high), mean)}
 
 
 def _listed(sheet: Sheet, **values: object) -> str:
@@ -195,11 +206,10 @@ def _aiperf(server: Server, traffic: Traffic, goals: Mapping[str, float]) -> Com
     sheet.add("--endpoint-type", "completions")
     sheet.add("--streaming")
     sheet.add("--tokenizer", tokenizer)
-    cached = _shared(sheet, traffic)
-    if cached:
+    if _shared(sheet, traffic):
         sheet.add("--num-prefix-prompts", 1)
-        sheet.add("--prefix-prompt-length", cached)
-    sheet.add("--isl", max(round(traffic.prompts.mean) - cached, 1))
+        sheet.add("--prefix-prompt-length", traffic.cached)
+    sheet.add("--isl", round(traffic.prompts.mean))
     sheet.add("--osl", round(traffic.outputs.mean))
     if {traffic.prompts.kind, traffic.outputs.kind} <= {"fixed", "uniform"}:
         _ranges(sheet, traffic)
@@ -241,13 +251,11 @@ def _rate(sheet: Sheet, traffic: Traffic) -> float | None:
     return traffic.rate
 
 
-def _shared(sheet: Sheet, traffic: Traffic) -> int:
-    """Tokens of the prefix that all prompts share, as far as the tool can send it."""
-    if not traffic.cached:
-        return 0
-    if traffic.hit < 1:
+def _shared(sheet: Sheet, traffic: Traffic) -> bool:
+    """Whether prompts share a prefix; tools send it with every one."""
+    if traffic.cached and traffic.hit < 1:
         sheet.note(f"every prompt begins with the shared prefix, not {traffic.hit:.0%} of them")
-    return min(traffic.cached, round(traffic.prompts.mean) - 1)
+    return traffic.cached > 0
 
 
 def _whole(value: float) -> float | int:
