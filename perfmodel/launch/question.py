@@ -13,9 +13,8 @@ from perfmodel.launch.server import Launch, launch, load_test
 from perfmodel.launch.sheet import Command
 from perfmodel.precision import STREAMS
 from perfmodel.serving.lengths import lengths
-from perfmodel.serving.question import CONCURRENCY, filler_of
 from perfmodel.serving.trace import trace as read_trace
-from perfmodel.serving.traffic import Traffic, traffic
+from perfmodel.serving.traffic import CONCURRENCY, Traffic, traffic
 from perfmodel.spec import nearest
 from perfmodel.units import quantity
 from perfmodel.workload import OUTPUT, PROMPT, whole_number
@@ -166,6 +165,8 @@ def _apart(one: Estimate, prefill: int | None, decode: int | None, tp: int | Non
         raise RequestError(
             "--replicas is for deployments that do both; pools have --prefill-workers, --decode-workers."
         )
+    from perfmodel.serving.question import filler_of  # simulations bring numpy
+
     sizes = (("--prefill-workers", prefill), ("--decode-workers", decode))
     x, y = (int(whole_number(count, use, 1024)) for use, count in sizes)
     return {"prefill": filler_of(one.plan, None if tp is None else int(whole_number(tp, "--prefill-tp", 1024))),

@@ -19,12 +19,10 @@ from perfmodel.serving.seen import Distribution
 from perfmodel.serving.simulation import POLICIES
 from perfmodel.serving.theory import Saturation, saturation
 from perfmodel.serving.trace import trace as read_trace
-from perfmodel.serving.traffic import Traffic, traffic
+from perfmodel.serving.traffic import CONCURRENCY, Traffic, traffic
 from perfmodel.spec import nearest
 from perfmodel.workload import OUTPUT, PROMPT, Workload, whole_number
 
-CONCURRENCY = 32
-"""Clients of the closed loop that is taken when nothing is said of arrivals."""
 FASTEST = 1e7
 
 
