@@ -30,7 +30,7 @@ _PUBLIC = {
     "Serving": "perfmodel.serving.question",
     "Lengths": "perfmodel.serving.lengths",
     "sweep": "perfmodel.grid",
-    "plan": "perfmodel.planning.answer",
+    "plan": "perfmodel.planning.question",
     "Plan": "perfmodel.planning.answer",
     "advise": "perfmodel.planning.advising",
     "Advice": "perfmodel.planning.advising",

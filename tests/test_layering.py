@@ -79,7 +79,15 @@ ROWS = (
     ("serving.disaggregated",),
     ("serving.question",),
     ("serving",),
-    ("planning.goals", "planning.prices"),
+    ("planning.goals",),
+    ("launch.flags", "launch.nodes"),
+    ("launch.sheet", "launch.asked"),
+    ("launch.checkpoint", "launch.words", "launch.kubernetes", "launch.load"),
+    ("launch.vllm", "launch.sglang", "launch.trtllm", "launch.llama_cpp"),
+    ("launch.server",),
+    ("launch.question",),
+    ("launch",),
+    ("planning.prices",),
     ("planning.demand",),
     ("planning.reach", "planning.bounds"),
     ("planning.space",),
@@ -88,6 +96,7 @@ ROWS = (
     ("planning.pools",),
     ("planning.robust", "planning.misses", "planning.changes"),
     ("planning.answer", "planning.advising"),
+    ("planning.question",),
     ("planning",),
     ("references",),
     ("published",),
@@ -125,7 +134,7 @@ ROWS = (
 )
 HEAVY = {
     "pydantic": {"units", "spec", "gpu", "calibrated", "model", "block", "layers", "references", "measured"},
-    "yaml": {"catalog"},
+    "yaml": {"catalog", "launch"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
     "numpy": {

@@ -20,6 +20,7 @@ COMMANDS = {
     "estimate": ("estimate", "estimate"),
     "explain": ("explain", "explain"),
     "import": ("importing", "import_model"),
+    "launch": ("launch", "launch"),
     "list": ("listing", "list_names"),
     "plan": ("plan", "plan"),
     "serve": ("serve", "serve"),

@@ -36,7 +36,7 @@ def advise(
 ) -> int:
     """What would make your deployment serve more, faster or within its goals: ranked changes, each tried."""
     from perfmodel.cli.advised import advice_screen
-    from perfmodel.cli.planned import seconds
+    from perfmodel.cli.planning import seconds
     from perfmodel.planning.advising import advise as ask
 
     names = ("rate", "users", "trace", "prompt_lengths", "output_lengths", "ttft", "tpot", "e2e")

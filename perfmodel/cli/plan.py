@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from perfmodel.cli import options as o
+from perfmodel.cli.launch import Kubernetes
 from perfmodel.cli.serve import OutputLengths, PromptLengths, Trace
 from perfmodel.workload import OUTPUT, PROMPT
 
@@ -109,31 +110,46 @@ def plan(
     memory_share: o.MemoryShare = None,
     exempt: o.Exempt = None,
     assume: o.Assume = None,
+    kubernetes: Kubernetes = False,
     json: o.Json = False,
     csv: Csv = False,
     path: o.Folders = None,
 ) -> int:
     """The cheapest deployments that serve your traffic within your goals: GPUs, split, precision, limits, replicas."""
     given = {name: value for name, value in locals().items() if name not in OWN}
-    from perfmodel.cli.planned import bar, read
+    from perfmodel.cli.planning import bar, read
 
     o.take_up(path)
     asked = read(given, think_time, availability, goal, price, max_power, no_disaggregation)
     with bar("deployments") as progress:
-        from perfmodel.planning.answer import plan as ask
+        from perfmodel.planning.question import plan as ask
 
         answer = ask(**asked, progress=progress)
         answer.to_dict() if json else (answer.best, answer.others)  # simulations, while the bar shows
-    print(_shown(answer, json, csv), end="" if csv else "\n")
+    print(_shown(answer, kubernetes, json, csv), end="" if csv or kubernetes else "\n")
     return 0 if answer.met else 1
 
 
-OWN = ("think_time", "availability", "goal", "price", "max_power", "no_disaggregation", "json", "csv", "path")
+OWN = (
+    "think_time",
+    "availability",
+    "goal",
+    "price",
+    "max_power",
+    "no_disaggregation",
+    "kubernetes",
+    "json",
+    "csv",
+    "path",
+)
 
 
-def _shown(answer: Any, json: bool, csv: bool) -> str:
+def _shown(answer: Any, kubernetes: bool, json: bool, csv: bool) -> str:
+    from perfmodel.cli.launched import manifest_text
     from perfmodel.cli.planned import plan_screen
 
+    if kubernetes and answer.launch is not None:
+        return manifest_text(answer.launch[0])
     if csv:
         return str(answer.to_table().to_csv())
     return o.dumped(answer.to_dict()) if json else plan_screen(answer)

@@ -56,6 +56,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
             for miss in plan.misses
         ],
         "relax": list(plan.relaxations),
+        "launch": _launch(plan),
         "searched": {
             "deployments": found.tried,
             "meet_the_goals": len(found.options),
@@ -65,6 +66,23 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
             "refused": list(found.refused),
         },
         "assumptions": list(plan.assumptions),
+    }
+
+
+def _launch(plan: Plan) -> dict[str, Any] | None:
+    """What to run, in texts that can be copied."""
+    if plan.launch is None:
+        return None
+    told, tests = plan.launch
+    return {
+        "engine_version": told.version,
+        "server": [{"title": command.title, "text": command.text} for command in told.server],
+        "files": dict(told.files),
+        "manifest": told.manifest,
+        "load_tests": {name: command.text for name, command in tests.items()},
+        "placeholders": list(told.placeholders),
+        "lacks": list(told.lacks),
+        "notes": list(told.notes),
     }
 
 

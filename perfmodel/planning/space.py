@@ -168,7 +168,8 @@ class Structure:
             tokens = pass_tokens(plan.engine)
             if tokens not in held:
                 held[tokens] = tokens_held(plan, self.load.traffic)
-            found.append((float(plan.engine.sequences_limit or NO_LIMIT), float(tokens * plan.dp), held[tokens]))
+            sequences = plan.engine.sequences_limit or NO_LIMIT
+            found.append((float(sequences * plan.dp), float(tokens * plan.dp), held[tokens]))
         return tuple(found)
 
     @cached_property
