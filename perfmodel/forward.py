@@ -21,9 +21,13 @@ def forward(plan: Deployment, batch: Batch) -> list[Op]:
 
 
 def stage_passes(plan: Deployment, batch: Batch) -> list[list[Op]]:
-    """The ops of one pass, stage by stage."""
-    context = context_of(plan, batch)
-    return [_stage(plan, context, blocks, ends) for blocks, ends in plan.stages()]
+    """The ops of one pass, stage by stage; those of stages that are alike are one list."""
+    context, stages = context_of(plan, batch), plan.stages()
+    known: dict[tuple[int, str], list[Op]] = {}
+    for blocks, ends in stages:
+        if (id(blocks), ends) not in known:
+            known[id(blocks), ends] = _stage(plan, context, blocks, ends)
+    return [known[id(blocks), ends] for blocks, ends in stages]
 
 
 def context_of(plan: Deployment, batch: Batch) -> Context:

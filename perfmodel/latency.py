@@ -275,11 +275,13 @@ def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt
     To that comes the engine's time of each pass and of its sequences, and `prompt_s` once.
     """
     costs = c.costs
-    parts = zip(stage_passes(plan, passes.batch), plan.stages(), strict=True)
-    stages = [
-        fed(plan, stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner), plan.overlap), ops, blocks)
-        for ops, (blocks, _) in parts
-    ]
+    stages: list[Time] = []
+    known: dict[int, Time] = {}  # stages that are alike have one list of ops
+    for ops, (blocks, _) in zip(stage_passes(plan, passes.batch), plan.stages(), strict=True):
+        if id(ops) not in known:
+            layers = sum(b.repeat for b in blocks if not b.inner)
+            known[id(ops)] = fed(plan, stage_time(c, ops, layers, plan.overlap), ops, blocks)
+        stages.append(known[id(ops)])
     through, slowest = stages[0], stages[0]
     for stage in stages[1:]:
         through = through.plus(stage)

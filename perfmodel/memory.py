@@ -53,7 +53,9 @@ class Memory:
 
 def memory(plan: Deployment, work: Workload) -> Memory:
     """Memory of the fullest stage of the pipeline."""
-    stages = [_stage_memory(plan, work, blocks, ends) for blocks, ends in plan.stages()]
+    found = plan.stages()
+    alike = {(id(blocks), ends): (blocks, ends) for blocks, ends in found}
+    stages = [_stage_memory(plan, work, blocks, ends) for blocks, ends in alike.values()]
     fullest = stages[0]
     for stage in stages[1:]:
         fullest = _fuller(fullest, stage)

@@ -266,23 +266,32 @@ class Model(Spec):
         return sum(b.repeat * b.kv_bytes(tokens, precision, tp, plain) for b in (stage or self.blocks))
 
     def stages(self, pp: int) -> list[tuple[Block, ...]]:
-        """The blocks of each of `pp` pipeline stages: layers as even as can be, the larger shares first."""
+        """The blocks of each of `pp` pipeline stages: layers as even as can be, the larger shares first.
+
+        Stages that are alike are one object, so that what follows from them need be worked out only once.
+        """
         if pp == 1:
             return [self.blocks]
         share, extra = divmod(self.layers, pp)
         sizes = [share + 1] * extra + [share] * (pp - extra)
         left = self.sequence()
-        return [self._take(left, size) for size in sizes]
+        known: dict[tuple[tuple[int, int], ...], tuple[Block, ...]] = {}
+        return [self._take(left, size, known) for size in sizes]
 
-    def _take(self, left: list[int], layers: int) -> tuple[Block, ...]:
+    def _take(
+        self, left: list[int], layers: int, known: dict[tuple[tuple[int, int], ...], tuple[Block, ...]]
+    ) -> tuple[Block, ...]:
         """The next `layers` layers, taken off the front of `left`, with the inner parts among them."""
         counts: dict[int, int] = {}
         while left and (layers or self.blocks[left[0]].inner):
             i = left.pop(0)
             counts[i] = counts.get(i, 0) + 1
             layers -= 0 if self.blocks[i].inner else 1
-        taken = ((self.blocks[i], count) for i, count in sorted(counts.items()))
-        return tuple(
-            block.model_copy(update={"repeat": n, "copies": block.copies and min(block.copies, n)})
-            for block, n in taken
-        )
+        taken = tuple(sorted(counts.items()))
+        if taken not in known:
+            blocks = ((self.blocks[i], n) for i, n in taken)
+            known[taken] = tuple(
+                block.model_copy(update={"repeat": n, "copies": block.copies and min(block.copies, n)})
+                for block, n in blocks
+            )
+        return known[taken]
