@@ -108,7 +108,7 @@ def test_bounds_prune_nothing_that_is_on_the_front() -> None:
 
 
 def test_the_front_is_that_of_comparing_every_pair() -> None:
-    one, where = wanted(60.0), space(gpus=("l40s", "h100", "b200"), disaggregated=True)
+    one, where = wanted(60.0), space(gpus=("l40s", "h100", "b200"))
     found = searched(where.structures(one, GOALS, prices()), Constraints(), paired=pairs)
     every = {option.point for option in found.options}
     front = {p for p in every if not any(other.beats(p) for other in every)}

@@ -6,6 +6,7 @@ at least as much of all of them together. So nothing on n devices needs less dev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -18,6 +19,7 @@ from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.latency import decode_time, pipelined
 from perfmodel.planning.demand import Demand
+from perfmodel.planning.goals import Goal
 from perfmodel.workload import Workload
 
 BATCHES = 2.0 ** np.arange(0, 19)
@@ -66,6 +68,19 @@ class Least:
         if self.demand.interactive:  # how many users a replica has depends on how long it lets them wait
             return 1
         return max(ceil(self.demand.load * self.request_s(devices) / devices - 1e-9), 1)
+
+    def misses(self, goals: Sequence[Goal], devices: int) -> bool:
+        """Whether physics misses a goal even without load.
+
+        A token takes a step of one sequence at least, at every percentile, an answer as many as it has tokens; what
+        percentiles of lengths make of the latter is left aside.
+        """
+        step = float(self.steps_s[0]) / devices
+        return any(
+            (goal.figure == "tpot" and step > goal.limit_s)
+            or (goal.name == "e2e_mean" and self.e2e_s(devices) > goal.limit_s)
+            for goal in goals
+        )
 
     def e2e_s(self, devices: int) -> float:
         """Least time of a request that has the devices for itself."""

@@ -36,8 +36,13 @@ def misses(found: Searched, goals: Sequence[Goal]) -> tuple[Miss, ...]:
     """The nearest ones, the nearest first."""
     if found.options:
         return tuple(_by_simulation(option, goals) for option in found.options[:NEAREST])
-    missed = [Miss(label(one), _idle(one, goals)) for one in found.failed]
+    missed = [Miss(label(one), _idle(one, goals)) for one in _missing(found)]
     return tuple(sorted(missed, key=lambda miss: miss.worst)[:NEAREST])
+
+
+def _missing(found: Searched) -> list[Structure]:
+    """Structures that hold the model and miss a goal, by theory or by physics."""
+    return [*found.failed, *(one for one, _ in found.passed)]
 
 
 def _by_simulation(option: Option, goals: Sequence[Goal]) -> Miss:
@@ -60,7 +65,7 @@ def relaxations(found: Searched, goals: Sequence[Goal], constraints: Constraints
     told = []
     for i, goal in enumerate(goals):
         least: tuple[float, Structure] | None = None
-        for one in found.failed:
+        for one in _missing(found):
             idle = one.reach.idle
             others = [j for j in range(len(goals)) if j != i]
             for v in range(idle.shape[1]):
@@ -71,7 +76,7 @@ def relaxations(found: Searched, goals: Sequence[Goal], constraints: Constraints
             told.append(
                 f"{goal.title} of more than {show_seconds(least[0])}: {label(least[1])} reaches that without load"
             )
-    if not told and found.failed:
+    if not told and _missing(found):
         nearest = misses(found, goals)[0]
         all_of_them = ", ".join(
             f"{name.replace('_', ' ')} {show_seconds(seconds)}" for name, seconds, _ in nearest.reached

@@ -78,8 +78,11 @@ class Pair:
         """
         one, best = self.decoder, None
         goals, load = one.goals, self.load
-        carried, least = one.decoding_most, fewest_fillers(self.filler, load)
-        if carried <= 0 or least is None:
+        carried = one.decoding_most
+        if carried <= 0:
+            return None
+        least = fewest_fillers(self.filler, load)
+        if least is None:
             return None
         for decoders in count(max(ceil(load / carried - SLACK), 1)):
             if best is not None and PairOption(one, decoders, constraints, self, least).worth >= best.worth:
@@ -294,15 +297,15 @@ class PairOption(Option):
         return sorted(found or [(FULL, self.headroom)], key=lambda entry: entry[1])
 
 
-def pairs(structures: Iterable[Structure], constraints: Constraints) -> Iterator[PairOption]:
-    """The cheapest numbers of workers of every pair of structures of one device, engine and precision."""
+def pairs(
+    fillers: Iterable[Structure], decoders: Iterable[Structure], constraints: Constraints
+) -> Iterator[PairOption]:
+    """The cheapest numbers of workers of every pair of one device, engine and precision."""
     alike: dict[tuple[object, ...], list[Structure]] = {}
-    for one in structures:
-        if not one.demand.interactive and one.plan.gpu_count > 0:
-            alike.setdefault(one.goes_with, []).append(one)
-    for found in alike.values():
-        for decoder in found:
-            for filler in found:
-                option = Pair(filler, decoder).cheapest(constraints)
-                if option is not None:
-                    yield option
+    for one in fillers:
+        alike.setdefault(one.goes_with, []).append(one)
+    for decoder in decoders:
+        for filler in alike.get(decoder.goes_with, ()):
+            option = Pair(filler, decoder).cheapest(constraints)
+            if option is not None:
+                yield option

@@ -55,15 +55,19 @@ def searched(
     constraints: Constraints,
     progress: Callable[[int, int], None] | None = None,
     prune: bool = True,
-    paired: Callable[[Sequence[Structure], Constraints], Iterable[Option]] | None = None,
+    paired: Callable[[Sequence[Structure], Sequence[Structure], Constraints], Iterable[Option]] | None = None,
 ) -> Searched:
     """Every structure against its goals; `progress` is told how many of how many are done.
 
-    `paired` makes further options of structures together (planning.pools.pairs); then none is passed over, for one
-    that is nothing by itself may be good at half of the work.
+    One whose steps or answers cannot, by physics, be as short as a goal asks is ruled out, and so is one whose least
+    cost, latency and devices are beaten already. `paired` makes further options of structures together, those that may
+    prefill and those that may decode (planning.pools.pairs); then the latter is not done, for one that is nothing by
+    itself may be good at half of the work.
     """
     known: dict[int, Least] = {}
     found: list[tuple[Point, int, Structure]] = []
+    hopeless: list[tuple[Structure, float]] = []
+    fillers: list[Structure] = []
     refused: list[str] = []
     unfit = 0
     for one in structures:
@@ -72,11 +76,16 @@ def searched(
         elif not one.fits:
             unfit += 1
         else:
-            found.append((_least(one, constraints, known), len(found), one))
+            fillers.append(one)
+            least, point = _least(one, constraints, known)
+            if prune and least.misses(one.goals, one.gpu_count):
+                hopeless.append((one, point.cost))
+            else:
+                found.append((point, len(found), one))
     found.sort(key=lambda entry: entry[:2])
     options: list[Option] = []
     failed: list[Structure] = []
-    passed: list[tuple[Structure, float]] = []
+    passed = list(hopeless)
     best: list[Point] = []
     for done, (point, _, one) in enumerate(found):
         if progress is not None:
@@ -91,9 +100,9 @@ def searched(
         options.append(option)
         if not any(other.beats(option.point) for other in best):
             best = [other for other in best if not option.point.beats(other)] + [option.point]
-    tried = sum(len(one.variants) for _, _, one in found)
+    tried = sum(len(one.variants) for one in fillers)
     if paired is not None:
-        together = list(paired([one for _, _, one in found], constraints))
+        together = list(paired(fillers, [one for _, _, one in found], constraints))
         tried += len(together)
         options += together
     options.sort(key=order)
@@ -101,12 +110,12 @@ def searched(
 
 
 def order(option: Option) -> tuple[float, int, float]:
-    """Cheapest first; of equals the fewest devices, then the most headroom."""
-    return option.worth, option.gpu_count, -option.headroom
+    """Cheapest first; of equals the fewest devices, then what may carry most."""
+    return option.worth, option.gpu_count, -option.hoped.per_gpu
 
 
-def _least(one: Structure, constraints: Constraints, known: dict[int, Least]) -> Point:
-    """The best point that physics allows a structure."""
+def _least(one: Structure, constraints: Constraints, known: dict[int, Least]) -> tuple[Least, Point]:
+    """Bounds of a structure, and the best point that they allow it."""
     whole = one.plan.whole()
     key = hash((whole.gpu.name, whole.precision, whole.engine.runs, whole.speculation, id(one.asked)))
     least = known.get(key)
@@ -114,19 +123,20 @@ def _least(one: Structure, constraints: Constraints, known: dict[int, Least]) ->
         known[key] = least = Least.of(one.plan, one.demand)
     n = one.gpu_count
     worth = Option(one, least.replicas(n), constraints).worth
-    return Point(worth, least.e2e_s(n), 1 / least.request_s(n) if not one.demand.interactive else float("inf"))
+    per_gpu = 1 / least.request_s(n) if not one.demand.interactive else float("inf")
+    return least, Point(worth, least.e2e_s(n), per_gpu)
 
 
-def front(options: Sequence[Option]) -> Iterator[Option]:
+def front(options: Sequence[Option]) -> list[Option]:
     """Options that no other beats, cheapest first; of equals the first."""
-    kept: list[Point] = []
-    for option in sorted(options, key=order):
-        if any(other.beats(option.hoped) for other in kept):
+    kept: list[Option] = []
+    for option in sorted(options, key=lambda one: (one.worth, one.hoped.e2e_s, -one.hoped.per_gpu)):
+        if any(other.point.beats(option.hoped) for other in kept):
             continue
         point = option.point
-        if point not in kept and not any(other.beats(point) for other in kept):
-            kept.append(point)
-            yield option
+        if not any(other.point.beats(point) or other.point == point for other in kept):
+            kept = [other for other in kept if not point.beats(other.point)] + [option]
+    return kept
 
 
 def confirmed(options: Sequence[Option]) -> Iterator[Option]:
