@@ -1,0 +1,164 @@
+"""Parts of a study, computed here, on all cores, or on workers elsewhere: one interface, joblib's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from perfmodel.errors import PerfModelError, RequestError
+from perfmodel.study.encoded import encoded
+from perfmodel.study.parts import Part
+from perfmodel.study.rows import Columns, Rows
+from perfmodel.study.study import Study
+
+Result = tuple[int, Any]
+"""Number of a part, and what came of it."""
+_last: list[tuple[Study, Rows]] = []
+
+
+def columns_of(study: Study, part: Part) -> Columns:
+    """The rows of a part."""
+    if not _last or _last[0][0] != study:  # a worker is given many parts of one study
+        _last[:] = [(study, Rows(study))]
+    return _last[0][1].of(part)
+
+
+def counted(study: Study, columns: Columns) -> tuple[int, int]:
+    """(rows kept, of them that fit)."""
+    rows = len(next(iter(columns.values())))
+    return rows, int(columns["fits"].sum()) if "fits" in columns else rows
+
+
+def computed(study: Study, part: Part, form: str, version: str) -> tuple[int, Any, tuple[int, int]]:
+    """What a worker makes of a part: its number, its columns (or bytes of `form`), and how many rows there are."""
+    from perfmodel import __version__
+
+    if version != __version__:
+        raise RequestError(
+            f"A worker has perfmodel {__version__}, this is {version}; install the same version on both."
+        )
+    _take_up(study.folders)
+    columns = columns_of(study, part)
+    counts = counted(study, columns)
+    return part.number, encoded(columns, study.kept, form) if form else columns, counts
+
+
+def _take_up(folders: tuple[str, ...]) -> None:
+    """Know the user's own specs by name, in a process that was not told of them."""
+    from perfmodel.catalog import add_path, known_paths
+
+    for folder in folders:
+        if Path(folder) not in known_paths() and Path(folder) != Path.cwd():
+            add_path(folder)
+
+
+def results(
+    study: Study, parts: Iterable[Part], form: str = "", jobs: int = 1, scheduler: str | None = None, ordered: bool = True
+) -> Iterator[tuple[int, Any, tuple[int, int]]]:
+    """What comes of each part: as soon as it is there, or in order.
+
+    `jobs` processes on this machine (0: one a core), or the workers of a `scheduler`: "tcp://host:8786" (Dask),
+    "ray://host:10001" or "ray" (Ray). RequestError where it cannot be reached, or a package is missing.
+    """
+    from perfmodel import __version__
+
+    count = jobs_checked(jobs)
+    if scheduler is None and count == 1:
+        for part in parts:
+            yield computed(study, part, form, __version__)
+        return
+    joblib = _joblib()
+    with _backend(joblib, scheduler, count) as workers:
+        parallel = joblib.Parallel(
+            n_jobs=workers,
+            return_as="generator" if ordered else "generator_unordered",
+            pre_dispatch="3*n_jobs",
+            batch_size=1,
+        )
+        found = parallel(joblib.delayed(computed)(study, part, form, __version__) for part in parts)
+        try:
+            yield from found
+        except PerfModelError:
+            raise
+        except Exception as error:
+            raise RequestError(_lost(error)) from error
+        finally:
+            found.close()
+
+
+def jobs_checked(jobs: Any) -> int:
+    """How many processes; RequestError for what is no number of them."""
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or not 0 <= jobs <= 4096:
+        raise RequestError(f"--jobs must be a whole number of processes, 0 for one a core; got {jobs!r}.")
+    return jobs or os.cpu_count() or 1
+
+
+def _lost(error: Exception) -> str:
+    told = " ".join(str(error).split())[:200]
+    return f"A worker was lost for good ({type(error).__name__}: {told}); what is finished is kept with --out."
+
+
+def _joblib() -> Any:
+    try:
+        import joblib
+    except ImportError:
+        raise RequestError('--jobs and --scheduler need joblib: pip install "perfmodel[sweep]".') from None
+    return joblib
+
+
+@contextmanager
+def _backend(joblib: Any, scheduler: str | None, jobs: int) -> Iterator[int]:
+    """How many workers there are, while joblib hands parts to them."""
+    if scheduler is None:
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            yield jobs
+    elif scheduler == "ray" or scheduler.startswith("ray://"):
+        with _ray(joblib, scheduler):
+            yield -1
+    else:
+        with _dask(joblib, scheduler):
+            yield -1
+
+
+@contextmanager
+def _dask(joblib: Any, address: str) -> Iterator[None]:
+    if not address.startswith(("tcp://", "tls://", "ucx://", "inproc://")):
+        raise RequestError(
+            f'--scheduler {address[:60]}: needs an address, "tcp://host:8786" (Dask) or "ray://host:10001" (Ray).'
+        )
+    try:
+        from distributed import Client
+    except ImportError:
+        raise RequestError('--scheduler tcp://… needs Dask: pip install "perfmodel[dask]".') from None
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        told = " ".join(str(error).split())[:120]
+        raise RequestError(f"--scheduler {address}: no Dask scheduler answers there ({told}).") from None
+    try:
+        if not client.scheduler_info()["workers"]:
+            raise RequestError(f"--scheduler {address}: it has no workers; start one: dask worker {address}.")
+        with joblib.parallel_config(backend="dask", client=client):
+            yield
+    finally:
+        client.close()
+
+
+@contextmanager
+def _ray(joblib: Any, address: str) -> Iterator[None]:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise RequestError("--scheduler ray needs Ray: pip install ray.") from None
+    register_ray()
+    ray.init(address="auto" if address == "ray" else address, ignore_reinit_error=True, logging_level="ERROR")
+    with joblib.parallel_config(backend="ray"):
+        yield
+
+
+Progress = Callable[[int, int], None]
+"""Called with the rows that are done, and all of them."""
