@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from perfmodel.study.encoded import table_of
 from perfmodel.study.front import front
 from perfmodel.study.parts import parts
 from perfmodel.study.rows import Columns, together
-from perfmodel.study.running import jobs_checked, results
-from perfmodel.study.streamed import Written, written
+from perfmodel.study.running import Wanted, jobs_checked, results
+from perfmodel.study.streamed import written
 from perfmodel.study.study import Study
+from perfmodel.study.summary import Summary
 from perfmodel.table import Table
 
 SHOWN_ROWS = 20
@@ -49,8 +50,8 @@ class Sweep:
 
     @cached_property
     def _columns(self) -> Columns:
-        found = results(self.study, parts(self.study), "", self._jobs, self._scheduler)
-        return together((columns for _, columns, _ in found), self.study)
+        found = results(self.study, parts(self.study), Wanted(), self._jobs, self._scheduler)
+        return together((part.data for part in found), self.study)
 
     @property
     def fitting(self) -> Table:
@@ -79,11 +80,11 @@ class Sweep:
 
         return sweep_dict(self.study, self.table.columns, len(self.table), int(self.table["fits"].sum()))
 
-    def write(self, file: str | Path, resume: bool = False, progress: Callable[[int, int], None] | None = None) -> Written:
+    def write(self, file: str | Path, resume: bool = False, progress: Callable[[int, int], None] | None = None) -> Summary:
         """Write every row to FILE.csv, FILE.jsonl or FILE.parquet part by part, in the memory of a few parts.
 
         Parts lie in FILE.parts until the file is whole, so that an interrupted sweep goes on with `resume`; the file is
-        the same byte for byte. Returns how many rows there are, and how many fit.
+        the same byte for byte. Returns how many rows there are, how many fit, and why others do not.
         """
         return written(self.study, Path(file), resume, self._jobs, self._scheduler, progress)
 
@@ -127,8 +128,3 @@ class Sweep:
 def picked(table: Table, rows: Any) -> Table:
     """Some rows of a table, by truths or places."""
     return Table({name: values[rows] for name, values in table.columns.items()}, table.title)
-
-
-def stream(study: Study, jobs: int, scheduler: str | None) -> Iterator[tuple[int, Columns, tuple[int, int]]]:
-    """The parts of a study in order, as columns."""
-    yield from results(study, parts(study), "", jobs, scheduler)

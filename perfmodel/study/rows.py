@@ -37,9 +37,8 @@ class Rows:
         self._placed: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     def of(self, part: Part) -> Columns:
-        """All rows of a part that the study keeps."""
-        found = [self._block(block) for block in blocks(self.study, part)]
-        return self._kept(stacked(found, self.study))
+        """All rows of a part, with every column."""
+        return stacked([self._block(block) for block in blocks(self.study, part)], self.study)
 
     def answer(self, settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> Estimate:
         """The Estimate of a case, or of a block of them."""
@@ -184,20 +183,25 @@ class Rows:
                 columns[name] = np.full(rows, np.nan if value is None else float(value))
         return columns
 
-    def _kept(self, columns: Columns) -> Columns:
-        """The rows and columns that the study keeps."""
-        import numpy as np
 
-        study = self.study
-        keep = np.ones(len(columns["fits"]), dtype=bool)
-        if study.fits_only:
-            keep &= columns["fits"]
-        for condition in study.where:
-            keep &= condition.holds(columns)
-        names = list(study.chosen) or list(columns)
-        if study.fits_only or study.where:
-            return {name: columns[name][keep] for name in names}
-        return {name: columns[name] for name in names}
+def keeps(study: Study, columns: Columns) -> Any:
+    """A truth for each row: whether the study keeps it."""
+    import numpy as np
+
+    keep = np.ones(len(columns["fits"]), dtype=bool)
+    if study.fits_only:
+        keep &= columns["fits"]
+    for condition in study.where:
+        keep &= condition.holds(columns)
+    return keep
+
+
+def kept(study: Study, columns: Columns, keep: Any) -> Columns:
+    """The rows and columns that the study keeps."""
+    names = study.chosen or tuple(columns)
+    if study.fits_only or study.where:
+        return {name: columns[name][keep] for name in names}
+    return {name: columns[name] for name in names}
 
 
 def _counts(asked: Mapping[str, Any]) -> dict[str, int | None]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perfmodel.errors import PerfModelError, RequestError
 from perfmodel.study.encoded import encoded
 from perfmodel.study.parts import Part
-from perfmodel.study.rows import Columns, Rows
+from perfmodel.study.rows import Columns, Rows, keeps, kept
 from perfmodel.study.study import Study
+from perfmodel.study.summary import Best, Summary, summary
 
-Result = tuple[int, Any]
-"""Number of a part, and what came of it."""
 _last: list[tuple[Study, Rows]] = []
 
 
@@ -26,14 +26,24 @@ def columns_of(study: Study, part: Part) -> Columns:
     return _last[0][1].of(part)
 
 
-def counted(study: Study, columns: Columns) -> tuple[int, int]:
-    """(rows kept, of them that fit)."""
-    rows = len(next(iter(columns.values())))
-    return rows, int(columns["fits"].sum()) if "fits" in columns else rows
+class Computed(NamedTuple):
+    """What came of a part: its columns, or the bytes of a file, or nothing but its summary."""
+
+    number: int
+    data: Any
+    summary: Summary
 
 
-def computed(study: Study, part: Part, form: str, version: str) -> tuple[int, Any, tuple[int, int]]:
-    """What a worker makes of a part: its number, its columns (or bytes of `form`), and how many rows there are."""
+@dataclass(frozen=True)
+class Wanted:
+    """What parts are computed for: "columns", "summary" alone, or the bytes of a form; and the best rows."""
+
+    form: str = "columns"
+    best: Best | None = None
+
+
+def computed(study: Study, part: Part, wanted: Wanted, version: str) -> Computed:
+    """What a worker makes of a part."""
     from perfmodel import __version__
 
     if version != __version__:
@@ -42,8 +52,12 @@ def computed(study: Study, part: Part, form: str, version: str) -> tuple[int, An
         )
     _take_up(study.folders)
     columns = columns_of(study, part)
-    counts = counted(study, columns)
-    return part.number, encoded(columns, study.kept, form) if form else columns, counts
+    keep = keeps(study, columns)
+    told = summary(study, columns, keep, wanted.best)
+    if wanted.form == "summary":
+        return Computed(part.number, None, told)
+    own = kept(study, columns, keep)
+    return Computed(part.number, own if wanted.form == "columns" else encoded(own, study.kept, wanted.form), told)
 
 
 def _take_up(folders: tuple[str, ...]) -> None:
@@ -56,8 +70,13 @@ def _take_up(folders: tuple[str, ...]) -> None:
 
 
 def results(
-    study: Study, parts: Iterable[Part], form: str = "", jobs: int = 1, scheduler: str | None = None, ordered: bool = True
-) -> Iterator[tuple[int, Any, tuple[int, int]]]:
+    study: Study,
+    parts: Iterable[Part],
+    wanted: Wanted,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    ordered: bool = True,
+) -> Iterator[Computed]:
     """What comes of each part: as soon as it is there, or in order.
 
     `jobs` processes on this machine (0: one a core), or the workers of a `scheduler`: "tcp://host:8786" (Dask),
@@ -68,7 +87,7 @@ def results(
     count = jobs_checked(jobs)
     if scheduler is None and count == 1:
         for part in parts:
-            yield computed(study, part, form, __version__)
+            yield computed(study, part, wanted, __version__)
         return
     joblib = _joblib()
     with _backend(joblib, scheduler, count) as workers:
@@ -78,7 +97,7 @@ def results(
             pre_dispatch="3*n_jobs",
             batch_size=1,
         )
-        found = parallel(joblib.delayed(computed)(study, part, form, __version__) for part in parts)
+        found = parallel(joblib.delayed(computed)(study, part, wanted, __version__) for part in parts)
         try:
             yield from found
         except PerfModelError:
@@ -158,7 +177,3 @@ def _ray(joblib: Any, address: str) -> Iterator[None]:
     ray.init(address="auto" if address == "ray" else address, ignore_reinit_error=True, logging_level="ERROR")
     with joblib.parallel_config(backend="ray"):
         yield
-
-
-Progress = Callable[[int, int], None]
-"""Called with the rows that are done, and all of them."""

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from perfmodel.errors import RequestError
 from perfmodel.study.encoded import form_of
 from perfmodel.study.kept import Kept
-from perfmodel.study.parts import Part, parts
-from perfmodel.study.running import jobs_checked, results
+from perfmodel.study.parts import parts
+from perfmodel.study.running import Wanted, jobs_checked, results
 from perfmodel.study.study import Study
-
-
-class Written(NamedTuple):
-    """What was written: rows in the file, how many of them fit, and how many this run computed anew."""
-
-    rows: int
-    fitting: int
-    computed: int
+from perfmodel.study.summary import Best, Summary, merged
 
 
 def written(
@@ -29,7 +21,8 @@ def written(
     jobs: int = 1,
     scheduler: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Written:
+    best: Best | None = None,
+) -> Summary:
     """Compute what is not there yet, keep each part as it comes, and put the file together at the end.
 
     `progress` is told the rows that are done, and of how many. KeyboardInterrupt leaves the finished parts.
@@ -38,20 +31,31 @@ def written(
     if study.breakdown:
         raise RequestError("A breakdown has columns of its own for each model; take it as a table, not as a file.")
     form = form_of(file)
-    kept = Kept(file, study, form, resume)
+    kept = Kept(file, study, form, best, resume)
     there = kept.finished
-    counts = {number: kept.counts(number) for number in there}
-    left: list[Part] = [part for part in parts(study) if part.number not in there]
-    sizes = {part.number: part.rows for part in left}
-    done = study.cases - sum(sizes.values())
+    sizes = {part.number: part.rows for part in parts(study)}
+    left = (part for part in parts(study) if part.number not in there)
+    done = sum(sizes[number] for number in there)
     if progress is not None:
         progress(done, study.cases)
-    for number, data, counted in results(study, left, form, jobs, scheduler, ordered=False):
-        kept.keep(number, data, counted)
-        counts[number] = counted
-        done += sizes[number]
+    for part in results(study, left, Wanted(form, best), jobs, scheduler, ordered=False):
+        kept.keep(part)
+        done += sizes[part.number]
         if progress is not None:
             progress(done, study.cases)
+    found = merged((kept.summary(number) for number in range(kept.count)), best)
     kept.finish()
-    rows, fitting = (sum(pair[i] for pair in counts.values()) for i in (0, 1))
-    return Written(rows, fitting, sum(sizes.values()))
+    return found
+
+
+def summarised(
+    study: Study, best: Best, jobs: int, scheduler: str | None, progress: Callable[[int, int], None]
+) -> Summary:
+    """The summary of a study whose rows nobody keeps, in the memory of a few parts."""
+    found, done = Summary(), 0
+    progress(0, study.cases)
+    for part in results(study, parts(study), Wanted("summary", best), jobs, scheduler):
+        found.add(part.summary, best)
+        done += part.summary.cases
+        progress(done, study.cases)
+    return found
