@@ -22,6 +22,7 @@ COMMANDS = {
     "list": ("listing", "list_names"),
     "serve": ("serve", "serve"),
     "show": ("show", "show"),
+    "sweep": ("sweep", "sweep"),
     "validate": ("validate", "app"),
 }
 """Command → module of this package, and what it is there."""

@@ -34,7 +34,8 @@ class Kept:
     def _begin(self, resume: bool) -> None:
         about = self.folder / ABOUT
         if not about.is_file():
-            made_folder(self.file.parent)
+            if not self.file.parent.is_dir():
+                raise RequestError(f"--out {self.file}: there is no folder {self.file.parent} to write to; make it first.")
             if self.file.is_dir():
                 raise RequestError(f"--out {self.file}: is a folder; give the name of a file.")
             made_folder(self.folder)
