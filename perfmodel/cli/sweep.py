@@ -37,7 +37,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an --out that
 Jobs = Annotated[int, o.whole("--jobs", "-j", help="Processes (1); 0 for one a core.")]
 Scheduler = Annotated[
     str | None,
-    typer.Option("--scheduler", help="Cluster that computes: tcp://host:8786 (Dask), ray://host:10001.", metavar="ADDR"),
+    typer.Option(
+        "--scheduler", help="Cluster that computes: tcp://host:8786 (Dask), ray://host:10001.", metavar="ADDR"
+    ),
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Every row as comma-separated figures.")]
 
@@ -55,9 +57,14 @@ def takes_axes(command: Callable[..., int]) -> Callable[..., int]:
         Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_several(name, hints[name])) for name in shared
     ]
     own_hints = get_type_hints(command, include_extras=True)
-    own = [p.replace(annotation=own_hints[p.name], kind=Parameter.KEYWORD_ONLY) for p in signature(command).parameters.values()]
+    own = [
+        p.replace(annotation=own_hints[p.name], kind=Parameter.KEYWORD_ONLY)
+        for p in signature(command).parameters.values()
+    ]
     path = Parameter("path", Parameter.KEYWORD_ONLY, default=None, annotation=hints["path"])
-    all_flags = [p for p in own if p.name == "study"] + flags + [p for p in own if p.name not in ("study", "axes")] + [path]
+    all_flags = (
+        [p for p in own if p.name == "study"] + flags + [p for p in own if p.name not in ("study", "axes")] + [path]
+    )
 
     def called(**given: Any) -> int:
         o.take_up(given.pop("path"))
@@ -114,4 +121,6 @@ def sweep(
 
     given = {"sample": sample, "seed": seed, "where": where, "fits_only": fits_only or None, "columns": columns}
     started = time.perf_counter()
-    return swept(Asked(study, axes, given, sort, top, out, resume, jobs, scheduler, json, csv), started, sys.stderr.isatty())
+    return swept(
+        Asked(study, axes, given, sort, top, out, resume, jobs, scheduler, json, csv), started, sys.stderr.isatty()
+    )

@@ -141,7 +141,10 @@ def _screen(study: Study, found: Summary, best: Best, seconds: float, out: Path 
     lines += _reasons(found)
     order = "highest" if best.by.more_is_better else "lowest"
     count = len(next(iter(found.best.values())))
-    lines += ["", bold(f"The {count} with the {order} {best.by.asked}" if count > 1 else f"The {order} {best.by.asked}")]
+    lines += [
+        "",
+        bold(f"The {count} with the {order} {best.by.asked}" if count > 1 else f"The {order} {best.by.asked}"),
+    ]
     lines += [_table(study, found.best, best.by), "", wrapped("Time", _time(found, seconds))]
     return "\n".join([*lines, wrapped("File", f"{out}: {found.rows:,} rows")] if out else lines)
 
@@ -171,7 +174,9 @@ def _same(study: Study) -> str:
 def _reasons(found: Summary) -> list[str]:
     """The most frequent reasons, each with its number."""
     most = found.reasons.most_common(MOST_REASONS)
-    lines = [wrapped("Not" if i == 0 else "", f"{count:,} {reason.rstrip('.')}") for i, (reason, count) in enumerate(most)]
+    lines = [
+        wrapped("Not" if i == 0 else "", f"{count:,} {reason.rstrip('.')}") for i, (reason, count) in enumerate(most)
+    ]
     if more := len(found.reasons) - len(most):
         lines.append(wrapped("", f"and {more:,} other reason{'s' * (more > 1)}"))
     return lines
@@ -228,13 +233,16 @@ def _raise_smallest(study: Study, found: Summary, told: str) -> None:
 
     least = found.smallest
     settings = next(
-        (s for i in range(min(study.structures, 10_000)) if _is(study, s := study.settings(i), least)), study.settings(0)
+        (s for i in range(min(study.structures, 10_000)) if _is(study, s := study.settings(i), least)),
+        study.settings(0),
     )
     question = Rows(study).question(settings)
     try:
         estimate(**question, **{name: least[name] for name in ("batch", "prompt", "output")})
     except DoesNotFitError as error:
-        raise DoesNotFitError(f"None of {found.cases:,} cases fits; the nearest: {error}{told}", error.remedies) from None
+        raise DoesNotFitError(
+            f"None of {found.cases:,} cases fits; the nearest: {error}{told}", error.remedies
+        ) from None
 
 
 def _is(study: Study, settings: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
@@ -256,4 +264,3 @@ def _nearest(found: Summary) -> list[str]:
         name = text.replace(">", "<").partition("<")[0].strip()
         lines.append(f"{'at most' if '>' in text else 'at least'} {value:.4g} for {name} alone")
     return lines
-

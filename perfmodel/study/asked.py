@@ -39,16 +39,16 @@ def sweep(
     """Every combination of the values given, one row each, as a `Sweep`: a table, figures, files.
 
     Every keyword of `estimate` may be one value, or several: a list, range or array, or text as the command line takes
-    it ("1,2,4", "1:256:x2", "128:8192:+128"). Rows are in the order of the axes as given, the last varying fastest;
-    `batch`, `prompt` and `output` come after all others, for they are computed together. Without a split, each
+    it ("1,2,4", "1:256:x2", "128:8192:+128"). Rows are in the order of the axes (model, gpu, then the others as given),
+    the last varying fastest; `batch`, `prompt` and `output` come after all others, for they are computed together. Without a split, each
     combination of the others gets the fewest devices that hold its largest case (as many as can be, where none do).
 
     A case that cannot be stays in the table with its `reason`; one that does not fit has figures as if it did, and
     `fits` false. `sample` draws so many cases at random (the same for the same `seed`), without repetition, and then
     "log:128-8192" and "uniform:128-8192" are axes too. `where` keeps rows that meet conditions such as "ttft_ms<500",
     `fits_only` those that fit, `columns` the named columns. `breakdown` adds what each phase's time is spent on, and
-    every op. `study` is a YAML file of all this; what is given beside it comes first. `jobs` is how many processes compute
-    (0: one a core), `scheduler` the address of a Dask or Ray cluster that does instead.
+    every op. `study` is a YAML file of all this; what is given beside it comes first. `jobs` is how many processes
+    compute (0: one a core), `scheduler` the address of a Dask or Ray cluster that does instead.
 
     Nothing is computed until it is asked for; `Sweep.write` streams to a file, of any size. RequestError,
     UnknownNameError or SpecError where the question is wrong, here and now; DoesNotFitError where nothing fits and a
@@ -67,7 +67,7 @@ def sweep(
 
 def study_of(given: Mapping[str, Any], axes: Mapping[str, Axis] | None = None) -> Study:
     """The study of a mapping such as a file holds; `axes` are those that were read already, and come first."""
-    made = {name: found for name, found in (axes or {}).items()}
+    made = dict(axes or {})
     for name, value in given.items():
         if name not in ASKED:
             own = axis(name, value)

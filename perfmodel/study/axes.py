@@ -215,7 +215,8 @@ def _drawn(found: re.Match[str], whole: bool, use: str) -> Drawn:
     low, high = (_decimal(part, text, use) for part in found.group(2, 3))
     if not 0 < low < high or high > LARGEST or (whole and (low % 1 or high % 1)):
         raise RequestError(
-            f'{use}: {text[:60]!r} needs two {"whole " if whole else ""}numbers above 0, the smaller first: "log:128-8192".'
+            f"{use}: {text[:60]!r} needs two {'whole ' if whole else ''}numbers above 0, the smaller first, "
+            'like "log:128-8192".'
         )
     return Drawn(float(low), float(high), found[1] == "uniform", whole)
 

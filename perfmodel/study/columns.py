@@ -1,7 +1,7 @@
 """Columns of a sweep: their kinds, which way each is better, and names in other units.
 
-A column of seconds may be asked for as "ttft_ms", one of bytes as "memory_gb" or "memory_gib": the number is converted, and
-no column is kept twice.
+A column of seconds may be asked for as "ttft_ms", one of bytes as "memory_gb" or "memory_gib": the number is converted,
+and no column is kept twice.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ HELD = {"fits": TRUTH, "reason": TEXT, "memory_bytes": NUMBER, "kv_cache_bytes":
 SPECULATED = {"tokens_a_pass": NUMBER, "speedup": NUMBER}
 PAID = {"usd_per_million_tokens": NUMBER, "joules_per_token": NUMBER}
 RATES = {"tokens_per_s": NUMBER, "tokens_per_s_per_user": NUMBER, "tokens_per_s_per_gpu": NUMBER}
-TIMES = {
-    f"{name}_s{end}": NUMBER for name in ("ttft", "tpot", "e2e") for end in ("", "_bound", "_low", "_high")
-}
+TIMES = {f"{name}_s{end}": NUMBER for name in ("ttft", "tpot", "e2e") for end in ("", "_bound", "_low", "_high")}
 MORE_IS_BETTER = (*RATES, *SPECULATED, "batch", "prompt", "output", "fits")
 """Of every other figure less is better."""
 NICKNAMES = {

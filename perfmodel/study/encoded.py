@@ -59,7 +59,9 @@ def plain(columns: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, lis
         if not missing.any():
             found[name] = values.astype(np.int64).tolist() if whole else values.tolist()
         else:
-            found[name] = [None if gone else int(v) if whole else v for v, gone in zip(values.tolist(), missing, strict=True)]
+            found[name] = [
+                None if gone else int(v) if whole else v for v, gone in zip(values.tolist(), missing, strict=True)
+            ]
     return found
 
 

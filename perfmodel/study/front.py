@@ -6,7 +6,7 @@ from typing import Any
 
 
 def front(x: Any, y: Any, more_x: bool, more_y: bool) -> Any:
-    """Indices of the rows that are on the Pareto front, by x from its best: none is better in one and no worse in the other.
+    """Indices of the rows on the Pareto front, from the best x on: no row is better in one and no worse in the other.
 
     `more_x` and `more_y` say that more is better. Rows without a value are on no front; of equal rows the first is.
     """

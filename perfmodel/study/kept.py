@@ -35,7 +35,9 @@ class Kept:
         about = self.folder / ABOUT
         if not about.is_file():
             if not self.file.parent.is_dir():
-                raise RequestError(f"--out {self.file}: there is no folder {self.file.parent} to write to; make it first.")
+                raise RequestError(
+                    f"--out {self.file}: there is no folder {self.file.parent} to write to; make it first."
+                )
             if self.file.is_dir():
                 raise RequestError(f"--out {self.file}: is a folder; give the name of a file.")
             made_folder(self.folder)

@@ -33,7 +33,7 @@ LARGE = 10**15
 
 
 def check(axis: Axis, models: list[Model], gpus: list[GPU]) -> None:
-    """Nothing where each value of `axis` could be answered for some model and device; PerfModelError where one cannot."""
+    """Nothing where each value of `axis` could be answered for some model and device; else PerfModelError."""
     if axis.drawn is not None:
         values: tuple[Any, ...] = (axis.drawn.low, axis.drawn.high)
         values = tuple(int(value) for value in values) if axis.drawn.whole else values

@@ -144,9 +144,7 @@ def points(study: Study) -> list[Point]:
         held[(structure, values, tuple(places))] = (structure, values, tuple(sizes))
         if len(held) == study.sample:
             return [held[key] for key in sorted(held)]
-    raise RequestError(
-        f"--sample {study.sample:,} is more cases than the ranges hold apart; {len(held):,} were found."
-    )
+    raise RequestError(f"--sample {study.sample:,} is more cases than the ranges hold apart; {len(held):,} were found.")
 
 
 def _sizes(study: Study, index: int) -> tuple[int, ...]:

@@ -20,7 +20,20 @@ from perfmodel.table import Table
 
 SHOWN_ROWS = 20
 """Rows that a notebook shows."""
-SHOWN = ("model", "gpu", "gpu_count", "tp", "pp", "batch", "prompt", "output", "fits", "ttft_s", "tpot_s", "tokens_per_s")
+SHOWN = (
+    "model",
+    "gpu",
+    "gpu_count",
+    "tp",
+    "pp",
+    "batch",
+    "prompt",
+    "output",
+    "fits",
+    "ttft_s",
+    "tpot_s",
+    "tokens_per_s",
+)
 
 
 class Sweep:
@@ -41,7 +54,7 @@ class Sweep:
 
     def __getitem__(self, name: str) -> Any:
         found = self.column(name)
-        return found.of(self.table.columns)
+        return found.of(self.columns)
 
     @cached_property
     def table(self) -> Table:
@@ -54,14 +67,19 @@ class Sweep:
         return together((part.data for part in found), self.study)
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """Every column by its name."""
+        return self.table.columns
+
+    @property
     def fitting(self) -> Table:
         """The rows of what fits."""
-        fits = self.table.columns.get("fits")
+        fits = self.columns.get("fits")
         return self.table if fits is None else picked(self.table, fits)
 
     def column(self, name: str) -> Column:
         """The column that a name means, in its own unit or another; RequestError where there is none."""
-        return column(name, self.table.columns, "sweep")
+        return column(name, self.columns, "sweep")
 
     def to_frame(self) -> Any:
         """A pandas DataFrame, one row a case."""
@@ -80,7 +98,9 @@ class Sweep:
 
         return sweep_dict(self.study, self.table.columns, len(self.table), int(self.table["fits"].sum()))
 
-    def write(self, file: str | Path, resume: bool = False, progress: Callable[[int, int], None] | None = None) -> Summary:
+    def write(
+        self, file: str | Path, resume: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Summary:
         """Write every row to FILE.csv, FILE.jsonl or FILE.parquet part by part, in the memory of a few parts.
 
         Parts lie in FILE.parts until the file is whole, so that an interrupted sweep goes on with `resume`; the file is
@@ -98,13 +118,21 @@ class Sweep:
         """A plotly figure of figure `y` over `x`, a colour for each value of `color`."""
         from perfmodel.study.figures import lines
 
-        return lines(self.fitting if fits_only else self.table, self.column(x), self.column(y), self._colour(color), self._varied())
+        return lines(
+            self.fitting if fits_only else self.table,
+            self.column(x),
+            self.column(y),
+            self._colour(color),
+            self._varied(),
+        )
 
     def pareto(self, x: str, y: str, color: str | None = None) -> Any:
         """A plotly figure of all rows that fit, and of the front of those that no other beats in both figures."""
         from perfmodel.study.figures import fronted
 
-        return fronted(self.fitting, self.pareto_table(x, y), self.column(x), self.column(y), self._colour(color), self._varied())
+        return fronted(
+            self.fitting, self.pareto_table(x, y), self.column(x), self.column(y), self._colour(color), self._varied()
+        )
 
     def _colour(self, name: str | None) -> Column | None:
         return None if name is None else self.column(name)
@@ -112,15 +140,15 @@ class Sweep:
     def _varied(self) -> list[str]:
         """Columns of the axes that have several values."""
         axes = (*self.study.kinds, *self.study.numbers)
-        return [a.name for a in axes if (a.drawn is not None or len(a.values) > 1) and a.name in self.table.columns]
+        return [a.name for a in axes if (a.drawn is not None or len(a.values) > 1) and a.name in self.columns]
 
     def _repr_html_(self) -> str:
-        names = [name for name in (*self._varied(), *SHOWN) if name in self.table.columns]
+        names = [name for name in (*self._varied(), *SHOWN) if name in self.columns]
         head = Table({name: self.table[name][:SHOWN_ROWS] for name in dict.fromkeys(names)}, self._title())
         return head.to_html()
 
     def _title(self) -> str:
-        fits = self.table.columns.get("fits")
+        fits = self.columns.get("fits")
         told = f"{len(self):,} cases" + (f", {int(fits.sum()):,} of them fit" if fits is not None else "")
         return f"{told}; the first {SHOWN_ROWS}" if len(self) > SHOWN_ROWS else told
 

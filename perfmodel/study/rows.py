@@ -57,8 +57,9 @@ class Rows:
 
     def _split(self, asked: dict[str, Any]) -> dict[str, Any]:
         """The fewest devices that hold the largest case; as many as can be where none hold it."""
+        question: dict[str, Any] = {**asked, **self.study.largest, "must_fit": False}
         try:
-            plan = estimate(**asked, **self.study.largest, must_fit=False).plan
+            plan = estimate(**question).plan
         except DoesNotFitError:
             return {"gpu_count": most_devices(pruned(asked["model"], asked.get("prune")), asked["gpu"])}
         return {"tp": plan.tp, "pp": plan.pp}
@@ -165,9 +166,7 @@ class Rows:
         columns |= {"fits": np.zeros(rows, dtype=bool), "reason": constant(reason, rows)}
         return self._named(columns, settings, {"engine": "", "weights": "", "kv": ""}, rows)
 
-    def _named(
-        self, columns: Columns, settings: Mapping[str, Any], named: Mapping[str, str], rows: int
-    ) -> Columns:
+    def _named(self, columns: Columns, settings: Mapping[str, Any], named: Mapping[str, str], rows: int) -> Columns:
         """`columns` with what the case was asked to be."""
         import numpy as np
 
@@ -224,11 +223,10 @@ def _spread(value: Any, shape: tuple[int, ...]) -> Any:
 
     if isinstance(value, str):
         return constant(value, int(np.prod(shape)))
-    if isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == bool:
-        return np.broadcast_to(value, shape).ravel()
-    if getattr(value, "dtype", None) is not None and value.dtype.kind == "U":
-        return coded(np.broadcast_to(value, shape).ravel().tolist())
-    return np.broadcast_to(np.asarray(value, dtype=np.float64), shape).ravel()
+    array = np.asarray(value)
+    if array.dtype.kind == "U":
+        return coded(np.broadcast_to(array, shape).ravel().tolist())
+    return np.broadcast_to(array if array.dtype.kind == "b" else array.astype(np.float64, copy=False), shape).ravel()
 
 
 def stacked(found: list[Columns], study: Study) -> Columns:
@@ -249,8 +247,10 @@ def stacked(found: list[Columns], study: Study) -> Columns:
         elif kind == TEXT:
             table[name] = joined([constant("", n) if c is None else c for c, n in zip(own, rows, strict=True)])
         else:
-            table[name] = np.concatenate([np.full(n, np.nan) if c is None else c for c, n in zip(own, rows, strict=True)])
-    return {name: values for name, values in table.items()}
+            table[name] = np.concatenate(
+                [np.full(n, np.nan) if c is None else c for c, n in zip(own, rows, strict=True)]
+            )
+    return table
 
 
 def together(parts: Iterator[Columns], study: Study) -> Columns:

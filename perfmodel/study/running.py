@@ -153,7 +153,7 @@ def _dask(joblib: Any, address: str) -> Iterator[None]:
     except ImportError:
         raise RequestError('--scheduler tcp://… needs Dask: pip install "perfmodel[dask]".') from None
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client: Any = Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         told = " ".join(str(error).split())[:120]
         raise RequestError(f"--scheduler {address}: no Dask scheduler answers there ({told}).") from None
