@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -49,33 +49,27 @@ def takes_axes(command: Callable[..., int]) -> Callable[..., int]:
 
     They come in the order in which they were typed: that is the order of the rows.
     """
-    from inspect import signature
-
     hints = get_type_hints(o._question, include_extras=True)
     shared = [name for name in signature(o._question).parameters if name != "path"]
-    flags = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_several(name, hints[name])) for name in shared
-    ]
-    own_hints = get_type_hints(command, include_extras=True)
-    own = [
-        p.replace(annotation=own_hints[p.name], kind=Parameter.KEYWORD_ONLY)
-        for p in signature(command).parameters.values()
-    ]
-    path = Parameter("path", Parameter.KEYWORD_ONLY, default=None, annotation=hints["path"])
-    all_flags = (
-        [p for p in own if p.name == "study"] + flags + [p for p in own if p.name not in ("study", "axes")] + [path]
-    )
+    asked = [_flag(name, _several(name, hints[name])) for name in shared]
+    own_hints, own = get_type_hints(command, include_extras=True), signature(command).parameters
+    first, *rest = (_flag(name, own_hints[name], p.default) for name, p in own.items() if name != "axes")
+    context = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    flags = [context, first, *asked, *rest, _flag("path", hints["path"])]
 
-    def called(**given: Any) -> int:
+    def called(context: typer.Context, **given: Any) -> int:
         o.take_up(given.pop("path"))
-        typed = {name: texts for name, texts in given.items() if name in shared}
-        rest = {name: value for name, value in given.items() if name not in shared}
-        return command(axes={name: typed[name] for name in _order(typed)}, **rest)
+        typed = {name: texts for name in context.params if name in shared and (texts := given[name])}
+        return command(axes=typed, **{name: value for name, value in given.items() if name not in shared})
 
     called.__doc__, called.__name__ = command.__doc__, command.__name__
-    called.__annotations__ = {flag.name: flag.annotation for flag in all_flags}
-    called.__signature__ = Signature(all_flags)  # type: ignore[attr-defined]
+    called.__annotations__ = {flag.name: flag.annotation for flag in flags}
+    called.__signature__ = Signature(flags)  # type: ignore[attr-defined]
     return called
+
+
+def _flag(name: str, annotation: Any, default: Any = None) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _several(name: str, hint: Any) -> Any:
@@ -86,16 +80,6 @@ def _several(name: str, hint: Any) -> Any:
     names = named or [f"--{name.replace('_', '-')}"]
     told = "on, off, or on,off: " if hint.__origin__ is bool else ""
     return Annotated[list[str] | None, typer.Option(*names, help=f"{told}{option.help}", metavar="VALUES")]
-
-
-def _order(typed: dict[str, Any]) -> list[str]:
-    """Flags that were given, in the order in which they were typed."""
-    import click
-
-    given = [name for name, texts in typed.items() if texts]
-    context = click.get_current_context(silent=True)
-    known = list(context.params) if context is not None else given
-    return sorted(given, key=lambda name: known.index(name) if name in known else len(known))
 
 
 @takes_axes

@@ -40,8 +40,9 @@ def sweep(
 
     Every keyword of `estimate` may be one value, or several: a list, range or array, or text as the command line takes
     it ("1,2,4", "1:256:x2", "128:8192:+128"). Rows are in the order of the axes (model, gpu, then the others as given),
-    the last varying fastest; `batch`, `prompt` and `output` come after all others, for they are computed together. Without a split, each
-    combination of the others gets the fewest devices that hold its largest case (as many as can be, where none do).
+    the last varying fastest; `batch`, `prompt` and `output` come after all others, for they are computed together.
+    Without a split, each combination of the others gets the fewest devices that hold its largest case (as many as can
+    be, where none do).
 
     A case that cannot be stays in the table with its `reason`; one that does not fit has figures as if it did, and
     `fits` false. `sample` draws so many cases at random (the same for the same `seed`), without repetition, and then
@@ -51,8 +52,7 @@ def sweep(
     compute (0: one a core), `scheduler` the address of a Dask or Ray cluster that does instead.
 
     Nothing is computed until it is asked for; `Sweep.write` streams to a file, of any size. RequestError,
-    UnknownNameError or SpecError where the question is wrong, here and now; DoesNotFitError where nothing fits and a
-    best case is asked for.
+    UnknownNameError or SpecError where the question is wrong, here and now.
     """
     given: dict[str, Any] = {} if study is None else study_file(Path(study))
     named = {"model": model, "gpu": gpu}

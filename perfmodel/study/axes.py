@@ -31,7 +31,7 @@ NUMBERS = ("batch", "prompt", "output")
 """Keywords whose values are arrays in the formulas: all of them are computed at once."""
 WITH_COMMAS = ("prune", "lora", "acceptance", "sampling", "exempt")
 """Keywords whose one value may hold commas, or be a tuple."""
-MOST = 10_000_000
+MOST = 2_000_000
 """Values of one axis; more is a mistake."""
 LARGEST = 10**9
 EXAMPLE = '"1,2,4", "1:256:x2" (doubling), "128:8192:+128" (steps), "1:64" (each one)'
@@ -185,6 +185,8 @@ def _range(found: re.Match[str], whole: bool, piece: str, use: str) -> Iterator[
     if step[:1] not in ("x", "+", "*") or not step[1:]:
         raise RequestError(f"{use}: {piece[:60]!r} needs a step, x2 (times two) or +2 (two more); write {EXAMPLE}.")
     by = _decimal(step[1:], piece, use)
+    if high > LARGEST:
+        raise RequestError(f"{use}: {piece[:60]!r} goes beyond {LARGEST:,}.")
     if not 0 < low <= high or (step[0] == "+" and by <= 0) or (step[0] != "+" and by <= 1):
         raise RequestError(
             f"{use}: {piece[:60]!r} goes nowhere; a range goes up from above 0, by xF with F above 1, or by +D with D "

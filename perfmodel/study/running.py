@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +54,7 @@ def computed(study: Study, part: Part, wanted: Wanted, version: str) -> Computed
         raise RequestError(
             f"A worker has perfmodel {__version__}, this is {version}; install the same version on both."
         )
+    _leave_interrupts()
     _take_up(study.folders)
     columns = columns_of(study, part)
     keep = keeps(study, columns)
@@ -58,6 +63,12 @@ def computed(study: Study, part: Part, wanted: Wanted, version: str) -> Computed
         return Computed(part.number, None, told)
     own = kept(study, columns, keep)
     return Computed(part.number, own if wanted.form == "columns" else encoded(own, study.kept, wanted.form), told)
+
+
+def _leave_interrupts() -> None:
+    """An interrupt is for the process that the workers work for: it ends them."""
+    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _take_up(folders: tuple[str, ...]) -> None:
@@ -105,7 +116,9 @@ def results(
         except Exception as error:
             raise RequestError(_lost(error)) from error
         finally:
-            found.close()
+            with warnings.catch_warnings():  # that what is interrupted was not finished
+                warnings.simplefilter("ignore")
+                found.close()
 
 
 def jobs_checked(jobs: Any) -> int:
