@@ -98,7 +98,7 @@ def test_steps_are_an_arithmetic_progression(low, more, step) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 10**4), st.integers(1, 10**6), st.integers(2, 9))
+@given(st.integers(1, 10**4), st.integers(1, 10**5), st.integers(2, 9))
 def test_factors_are_a_geometric_progression(low, times, factor) -> None:
     values = axis_in([f"{low}:{low * times}:x{factor}"], "prompt").values
     assert values[0] == low

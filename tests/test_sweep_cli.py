@@ -130,11 +130,8 @@ def test_own_specs_are_found(run, tmp_path) -> None:
     (tmp_path / "hardware" / "zzz-mine.yaml").write_text(re.sub("aliases: .*\n", "", text), encoding="utf-8")
     study = tmp_path / "study.yaml"
     study.write_text("path: .\nmodel: llama3-8b\ngpu: zzz-mine\ntp: [1, 2]\n", encoding="utf-8")
-    code = "import sys; from perfmodel.cli import main; sys.exit(main(['sweep', sys.argv[1], '--csv', '--jobs', sys.argv[2]]))"
-    outs = [
-        subprocess.run([sys.executable, "-c", code, str(study), jobs], capture_output=True, text=True, cwd="/")
-        for jobs in ("1", "2")
-    ]
+    command = [sys.executable, "-m", "perfmodel", "sweep", str(study), "--csv", "--jobs"]
+    outs = [subprocess.run([*command, jobs], capture_output=True, text=True, cwd=tmp_path) for jobs in ("1", "2")]
     assert [done.returncode for done in outs] == [0, 0], outs[1].stderr
     assert outs[0].stdout == outs[1].stdout
     assert "zzz-mine" in outs[0].stdout

@@ -101,7 +101,9 @@ def test_workers_elsewhere_know_ones_own_specs(cluster: Cluster, tmp_path: Path)
     """The workers' folder is another one; what --path names is found all the same."""
     (tmp_path / "hardware").mkdir()
     text = (ROOT / "hardware" / "h100.yaml").read_text(encoding="utf-8").replace("3.35 TB/s", "6.70 TB/s")
-    (tmp_path / "hardware" / "zzz-fast.yaml").write_text(text.replace("aliases: [", "aliases: [zzz, "), encoding="utf-8")
+    (tmp_path / "hardware" / "zzz-fast.yaml").write_text(
+        text.replace("aliases: [", "aliases: [zzz, "), encoding="utf-8"
+    )
     command = [
         *(sys.executable, "-m", "perfmodel", "sweep", "-m", "llama3-8b", "-g", "zzz-fast,h100", "--tp", "1,2"),
         *("--path", str(tmp_path), "--csv"),

@@ -166,11 +166,9 @@ def test_a_missing_package_is_named(package, extra, tmp_path, monkeypatch) -> No
     import sys
 
     monkeypatch.setitem(sys.modules, package, None)
+    sweep = pm.sweep("llama3-8b", "h100", jobs=2)
     with pytest.raises(RequestError, match=extra):
-        if package == "pyarrow":
-            pm.sweep("llama3-8b", "h100").write(tmp_path / "grid.parquet")
-        else:
-            pm.sweep("llama3-8b", "h100", jobs=2).to_frame()
+        sweep.write(tmp_path / ("grid.parquet" if package == "pyarrow" else "grid.csv"))
 
 
 def test_a_breakdown_is_no_file(tmp_path) -> None:

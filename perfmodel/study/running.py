@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -54,7 +53,6 @@ def computed(study: Study, part: Part, wanted: Wanted, version: str) -> Computed
         raise RequestError(
             f"A worker has perfmodel {__version__}, this is {version}; install the same version on both."
         )
-    _leave_interrupts()
     _take_up(study.folders)
     columns = columns_of(study, part)
     keep = keeps(study, columns)
@@ -63,12 +61,6 @@ def computed(study: Study, part: Part, wanted: Wanted, version: str) -> Computed
         return Computed(part.number, None, told)
     own = kept(study, columns, keep)
     return Computed(part.number, own if wanted.form == "columns" else encoded(own, study.kept, wanted.form), told)
-
-
-def _leave_interrupts() -> None:
-    """An interrupt is for the process that the workers work for: it ends them."""
-    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _take_up(folders: tuple[str, ...]) -> None:
@@ -108,7 +100,8 @@ def results(
             pre_dispatch="3*n_jobs",
             batch_size=1,
         )
-        found = parallel(joblib.delayed(computed)(study, part, wanted, __version__) for part in parts)
+        with _uninterrupted():
+            found = parallel(joblib.delayed(computed)(study, part, wanted, __version__) for part in parts)
         try:
             yield from found
         except PerfModelError:
@@ -119,6 +112,23 @@ def results(
             with warnings.catch_warnings():  # that what is interrupted was not finished
                 warnings.simplefilter("ignore")
                 found.close()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started in here is spared interrupts from the keyboard: they are for this process, which ends the others.
+
+    Processes inherit that a signal is ignored. (That one is blocked they would inherit too, but Python's own tracker of
+    resources unblocks it.)
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other may say what signals do
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def jobs_checked(jobs: Any) -> int:
