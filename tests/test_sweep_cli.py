@@ -155,8 +155,10 @@ def test_an_interrupt_keeps_what_is_finished(jobs, tmp_path) -> None:
     os.killpg(running.pid, signal.SIGINT)
     _, told = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert told.strip() == (
+    assert "Traceback" not in told
+    assert (
         "perfmodel: interrupted; finished parts lie in grid.parquet.parts, and the same command with --resume goes on."
+        in told.splitlines()
     )
     assert not (tmp_path / "grid.parquet").exists()
     kept = [path for path in parts.iterdir() if path.name.isdecimal()]

@@ -93,6 +93,8 @@ def results(
             yield computed(study, part, wanted, __version__)
         return
     joblib = _joblib()
+    # what is interrupted is not finished: the command says so itself
+    warnings.filterwarnings("ignore", r".*tasks which were still being processed", UserWarning, "joblib")
     with _backend(joblib, scheduler, count) as workers:
         parallel = joblib.Parallel(
             n_jobs=workers,
@@ -106,12 +108,13 @@ def results(
             yield from found
         except PerfModelError:
             raise
+        except KeyboardInterrupt:
+            _stop(scheduler)
+            raise
         except Exception as error:
             raise RequestError(_lost(error)) from error
         finally:
-            with warnings.catch_warnings():  # that what is interrupted was not finished
-                warnings.simplefilter("ignore")
-                found.close()
+            found.close()
 
 
 @contextmanager
@@ -136,6 +139,14 @@ def jobs_checked(jobs: Any) -> int:
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 0 <= jobs <= 4096:
         raise RequestError(f"--jobs must be a whole number of processes, 0 for one a core; got {jobs!r}.")
     return jobs or os.cpu_count() or 1
+
+
+def _stop(scheduler: str | None) -> None:
+    """End the processes on this machine now, with all that they hold."""
+    if scheduler is None:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _lost(error: Exception) -> str:
