@@ -3,7 +3,7 @@
     python benchmarks/sweep.py
 
 One core, but for the last lines. Prints rates and ratios that were measured side by side: the loop of single estimates,
-one deployment, a mixed grid in memory and streamed to Parquet (with extra "sweep"), a grid of deployments that has one size
+one deployment, a mixed grid in memory and streamed to Parquet (with extra "sweep"), a grid of deployments of one size
 each, one process against two, and the peak of memory while far more rows are streamed than it could hold.
 """
 

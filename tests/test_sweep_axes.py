@@ -224,3 +224,21 @@ def test_a_wrong_study_file_is_one_sentence_with_its_name(tmp_path, text, told) 
 def test_a_study_file_that_is_not_there() -> None:
     with pytest.raises(SpecError, match="cannot be read"):
         pm.sweep(study="no-such-study.yaml")
+
+
+def test_the_study_of_the_docs_is_answered(run) -> None:
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    block = page.split("```yaml\n")[1].split("```")[0]
+    assert (root / "docs" / "study.yaml").read_text(encoding="utf-8").endswith(block)
+    done = run("sweep", str(root / "docs" / "study.yaml"))
+    assert done.code == 0
+    assert "The 5 with the lowest cost_per_mtok_usd" in done.out
+
+
+def test_the_python_of_the_docs_runs(tmp_path, monkeypatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    (tmp_path / "docs").symlink_to(Path(__file__).parent.parent / "docs")
+    monkeypatch.chdir(tmp_path)
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    assert (tmp_path / "grid.csv").stat().st_size > 1000

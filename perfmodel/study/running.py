@@ -108,9 +108,6 @@ def results(
             yield from found
         except PerfModelError:
             raise
-        except KeyboardInterrupt:
-            _stop(scheduler)
-            raise
         except Exception as error:
             raise RequestError(_lost(error)) from error
         finally:
@@ -139,14 +136,6 @@ def jobs_checked(jobs: Any) -> int:
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 0 <= jobs <= 4096:
         raise RequestError(f"--jobs must be a whole number of processes, 0 for one a core; got {jobs!r}.")
     return jobs or os.cpu_count() or 1
-
-
-def _stop(scheduler: str | None) -> None:
-    """End the processes on this machine now, with all that they hold."""
-    if scheduler is None:
-        from joblib.externals.loky import get_reusable_executor
-
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _lost(error: Exception) -> str:
