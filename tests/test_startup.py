@@ -21,6 +21,7 @@ COMMANDS = {
     "validate kernels": ["validate", "kernels", "--recorded"],
     "validate report": ["validate", "report", "RESULTS"],
     "help": ["--help"],
+    "sweep --help": ["sweep", "--help"],
 }
 
 

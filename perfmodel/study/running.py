@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perfmodel.errors import PerfModelError, RequestError
+from perfmodel.errors import RequestError
 from perfmodel.study.encoded import encoded
 from perfmodel.study.parts import Part
 from perfmodel.study.rows import Columns, Rows, keeps, kept
@@ -27,6 +28,16 @@ def columns_of(study: Study, part: Part) -> Columns:
     if not _last or _last[0][0] != study:  # a worker is given many parts of one study
         _last[:] = [(study, Rows(study))]
     return _last[0][1].of(part)
+
+
+LOST = (
+    *("TerminatedWorkerError", "BrokenProcessPool"),  # loky: killed, or out of memory
+    *("KilledWorker", "CommClosedError", "CancelledError", "FutureCancelledError", "FuturesCancelledError"),  # Dask
+    *("RayActorError", "ActorDiedError", "WorkerCrashedError", "NodeDiedError"),  # Ray
+)
+"""What says that workers are gone, by name: their packages need not be there."""
+ROUND = 64
+"""Parts that are handed to a Ray cluster at a time."""
 
 
 class Computed(NamedTuple):
@@ -96,22 +107,36 @@ def results(
     # what is interrupted is not finished: the command says so itself
     warnings.filterwarnings("ignore", r".*tasks which were still being processed", UserWarning, "joblib")
     with _backend(joblib, scheduler, count) as workers:
-        parallel = joblib.Parallel(
-            n_jobs=workers,
-            return_as="generator" if ordered else "generator_unordered",
-            pre_dispatch="3*n_jobs",
-            batch_size=1,
-        )
-        with _uninterrupted():
-            found = parallel(joblib.delayed(computed)(study, part, wanted, __version__) for part in parts)
+        tasks = (joblib.delayed(computed)(study, part, wanted, __version__) for part in parts)
         try:
-            yield from found
-        except PerfModelError:
-            raise
+            if _ray_named(scheduler):  # its pool hands results over all together (joblib's MultiprocessingBackend)
+                while some := list(islice(tasks, ROUND)):
+                    yield from joblib.Parallel(n_jobs=workers, batch_size=1)(some)
+                return
+            yield from _as_they_come(joblib, tasks, workers, ordered)
         except Exception as error:
-            raise RequestError(_lost(error)) from error
-        finally:
-            found.close()
+            if type(error).__name__ not in LOST:  # any other is a bug, and keeps its traceback
+                raise
+            raise RequestError(_lost(error)) from None
+
+
+def _as_they_come(joblib: Any, tasks: Iterator[Any], workers: int, ordered: bool) -> Iterator[Computed]:
+    parallel = joblib.Parallel(
+        n_jobs=workers,
+        return_as="generator" if ordered else "generator_unordered",
+        pre_dispatch="3*n_jobs",
+        batch_size=1,
+    )
+    with _uninterrupted():
+        found = parallel(tasks)
+    try:
+        yield from found
+    finally:
+        found.close()
+
+
+def _ray_named(scheduler: str | None) -> bool:
+    return scheduler is not None and (scheduler == "ray" or scheduler.startswith("ray://"))
 
 
 @contextmanager
@@ -157,7 +182,7 @@ def _backend(joblib: Any, scheduler: str | None, jobs: int) -> Iterator[int]:
     if scheduler is None:
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
             yield jobs
-    elif scheduler == "ray" or scheduler.startswith("ray://"):
+    elif _ray_named(scheduler):
         with _ray(joblib, scheduler):
             yield -1
     else:
@@ -197,6 +222,10 @@ def _ray(joblib: Any, address: str) -> Iterator[None]:
     except ImportError:
         raise RequestError("--scheduler ray needs Ray: pip install ray.") from None
     register_ray()
-    ray.init(address="auto" if address == "ray" else address, ignore_reinit_error=True, logging_level="ERROR")
+    try:
+        ray.init(address="auto" if address == "ray" else address, ignore_reinit_error=True, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError) as error:
+        told = " ".join(str(error).split())[:120]
+        raise RequestError(f"--scheduler {address}: no Ray cluster answers there ({told}).") from None
     with joblib.parallel_config(backend="ray"):
         yield
