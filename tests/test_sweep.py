@@ -303,6 +303,22 @@ def test_conditions_keep_rows() -> None:
     assert len(pm.sweep("llama3-8b", **axes, where="fits=false")) == (~whole["fits"]).sum()
 
 
+def test_a_sweep_as_plain_data() -> None:
+    import json
+
+    found = pm.sweep("llama3-8b", ["h100", "l4"], tp=[1, 3], kv="fp8", batch=[1, 8])
+    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert (data["cases"], data["rows_kept"], data["fitting"]) == (8, 8, int(found["fits"].sum()))
+    assert data["study"]["axes"] == {
+        "model": "llama3-8b", "gpu": ["h100", "l4"], "tp": [1, 3], "kv": "fp8",
+        "batch": [1, 8], "prompt": [1024], "output": [256],
+    }  # fmt: skip
+    assert data["rows"][0]["ttft_s"] == found["ttft_s"][0]
+    assert data["rows"][2]["ttft_s"] is None
+    narrow = pm.sweep("llama3-8b", "h100", tp=[1, 2], columns=["tp", "ttft_ms"])
+    assert narrow.to_dict()["rows"][1] == {"tp": 2, "ttft_s": narrow["ttft_s"][1]}
+
+
 def test_arrays_broadcast_in_estimate() -> None:
     answer = pm.estimate("llama3-70b", "h100", tp=4, batch=[1, 8, 64])
     frame = answer.to_frame()

@@ -50,6 +50,7 @@ def test_other_kinds_of_values() -> None:
     assert axis_in(["yes"], "server").values == (True,)
     assert axis("batch", range(1, 4)).values == (1, 2, 3)
     assert axis("batch", np.asarray([2, 4])).values == (2, 4)
+    assert [type(value) for value in axis("tp", [np.int64(2), 4]).values] == [int, int]
     assert axis("acceptance", (0.8, 0.7)).values == ((0.8, 0.7),)
     assert axis("kv_policy", ["streaming:4+1020", None]).values == ("streaming:4+1020", None)
     assert axis("tp", 4).swept is False

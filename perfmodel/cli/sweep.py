@@ -14,7 +14,7 @@ import typer
 from perfmodel.cli import options as o
 
 StudyFile = Annotated[
-    Path | None, typer.Argument(metavar="[STUDY.yaml]", help="A study in a file; flags beside it come first.")
+    Path | None, typer.Argument(metavar="STUDY.yaml", help="A study in a file; flags beside it come first.")
 ]
 Sample = Annotated[int | None, o.whole("--sample", help="So many cases, drawn at random, instead of all.")]
 Seed = Annotated[int | None, o.whole("--seed", help="Another draw (0); the same seed draws the same.")]

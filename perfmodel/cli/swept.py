@@ -106,14 +106,14 @@ def _priced(study: Study) -> bool:
 
 
 def _computed(asked: Asked, study: Study, best: Best, terminal: bool) -> Summary:
-    with rows_done(terminal) as progress:
-        try:
+    try:
+        with rows_done(terminal) as progress:
             if asked.out is None:
                 return summarised(study, best, asked.jobs, asked.scheduler, progress)
             return written(study, asked.out, asked.resume, asked.jobs, asked.scheduler, progress, best)
-        except KeyboardInterrupt:
-            print(f"perfmodel: {_interrupted(asked)}", file=sys.stderr)
-            raise
+    except KeyboardInterrupt:
+        print(f"perfmodel: {_interrupted(asked)}", file=sys.stderr)
+        raise
 
 
 def _interrupted(asked: Asked) -> str:

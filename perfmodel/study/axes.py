@@ -80,6 +80,7 @@ def axis(name: str, given: Any) -> Axis:
     parameter = parameter_of(name)
     several = _several(parameter.name, given)
     values = list(given.tolist() if hasattr(given, "tolist") else given) if several else [given]
+    values = [value.item() if hasattr(value, "item") else value for value in values]  # NumPy's numbers
     numeric = bool(kinds(parameter.annotation)) or parameter.annotation is bool
     texts = [value for value in values if isinstance(value, str)]
     if numeric and parameter.name not in WITH_COMMAS and texts:

@@ -96,7 +96,7 @@ class Sweep:
         """The JSON contract of docs/json.md, with every row."""
         from perfmodel.study.contract import sweep_dict
 
-        return sweep_dict(self.study, self.table.columns, len(self.table), int(self.table["fits"].sum()))
+        return sweep_dict(self.study, self.columns, len(self.table), len(self.fitting))
 
     def write(
         self, file: str | Path, resume: bool = False, progress: Callable[[int, int], None] | None = None

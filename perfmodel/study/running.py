@@ -220,7 +220,7 @@ def _ray(joblib: Any, address: str) -> Iterator[None]:
         import ray
         from ray.util.joblib import register_ray
     except ImportError:
-        raise RequestError("--scheduler ray needs Ray: pip install ray.") from None
+        raise RequestError('--scheduler ray needs Ray: pip install "ray[client]".') from None
     register_ray()
     try:
         ray.init(address="auto" if address == "ray" else address, ignore_reinit_error=True, logging_level="ERROR")

@@ -33,8 +33,9 @@ def written(
     form = form_of(file)
     kept = Kept(file, study, form, best, resume)
     there = kept.finished
-    sizes = {part.number: part.rows for part in parts(study)}
-    left = (part for part in parts(study) if part.number not in there)
+    every = list(parts(study))
+    sizes = {part.number: part.rows for part in every}
+    left = (part for part in every if part.number not in there)
     done = sum(sizes[number] for number in there)
     if progress is not None:
         progress(done, study.cases)
