@@ -149,11 +149,17 @@ def _uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no other may say what signals do
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before, told = signal.signal(signal.SIGINT, signal.SIG_IGN), os.environ.get("PYTHONWARNINGS")
+    # what killed workers leave is cleared away, and nobody need be warned of it
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (told, "ignore:resource_tracker")))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if told is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = told
 
 
 def jobs_checked(jobs: Any) -> int:
