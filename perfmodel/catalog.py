@@ -65,6 +65,11 @@ def add_path(folder: str | Path) -> None:
     load_architecture.cache_clear()
 
 
+def known_paths() -> tuple[Path, ...]:
+    """Folders of the user's own specs, in the order in which they were added."""
+    return tuple(_extra)
+
+
 def data_folder(name: str) -> Path:
     """Where a folder that ships with perfmodel lies: inside the package once installed, else the checkout."""
     packaged = _PACKAGED / name

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from inspect import Parameter, signature
-from typing import Any, get_type_hints
+from inspect import Parameter
+from typing import Any
 
 from perfmodel.answer import Estimate, Range, estimate
 from perfmodel.errors import DoesNotFitError, PerfModelError, RequestError
+from perfmodel.flags import flags, truth, typed
 from perfmodel.memory import most_sequences
 from perfmodel.moved import memory_shift, reasons, shift
 from perfmodel.placement import too_big
@@ -248,14 +249,6 @@ def _written(settings: Mapping[str, Any]) -> str:
 # ── a change in words ────────────────────────────────────────────────────────────────────────────
 
 
-def flags() -> dict[str, Parameter]:
-    """What a change may name, as typed after `--`: every keyword argument of `estimate`, its type as annotation."""
-    types = get_type_hints(estimate)
-    asked = (p.replace(annotation=types[name]) for name, p in signature(estimate).parameters.items())
-    named = {p.name.replace("_", "-"): p for p in asked if p.name != "must_fit"}
-    return named | {f"no-{flag}": p for flag, p in named.items() if p.annotation is bool and p.default is True}
-
-
 def settings_of(change: Change) -> dict[str, Any]:
     """The keyword arguments that a change sets; RequestError, in one sentence, for what is no flag or no value."""
     if isinstance(change, str):
@@ -303,34 +296,11 @@ def _setting(piece: str, change: str) -> tuple[str, Any]:
     parameter = _flag(name, change)
     flag = name.removeprefix("--").replace("_", "-")
     if parameter.annotation is bool:
-        on = _truth(text if equals else "true", change, flag)
+        on = truth(text if equals else "true", f"--compare {change}: {flag}")
         return parameter.name, on != (flag != parameter.name.replace("_", "-"))
     if not text:
         raise RequestError(f'--compare {change}: {flag} needs a value, like "{flag}={_EXAMPLES.get(flag, "…")}".')
-    return parameter.name, _typed(text, str(parameter.annotation), flag, change)
+    return parameter.name, typed(text, parameter.annotation, f"--compare {change}: {flag}")
 
 
 _EXAMPLES = {"kv": "fp8", "weights": "fp8", "tp": "8", "pp": "2", "batch": "64", "gpu": "h200", "engine": "sglang"}
-
-
-def _truth(text: str, change: str, flag: str) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if text.lower() not in words:
-        raise RequestError(f"--compare {change}: {flag} is on or off; got {text[:40]!r}.")
-    return words[text.lower()]
-
-
-def _typed(text: str, annotation: str, flag: str, change: str) -> Any:
-    """`text` as the keyword argument has it: whole numbers, numbers or words; "none" takes a setting back."""
-    if text.lower() == "none" and "None" in annotation:
-        return None
-    kinds = [kind for kind in (int, float) if kind.__name__ in annotation.replace("Mapping[str, int]", "")]
-    for kind in [int] if annotation == "typing.Any" else kinds:
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    if "str" in annotation:
-        return text
-    needed = "a whole number, like 8" if "float" not in annotation else "a number, like 0.9"
-    raise RequestError(f"--compare {change}: {flag} needs {needed}; got {text[:40]!r}.")

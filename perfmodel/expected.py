@@ -58,8 +58,7 @@ def launches(ops: list[Op]) -> list[Launch]:
 
 
 def _joined(op: Op, rider: Op) -> Op:
-    return replace(
-        op,
+    return op.changed(
         flops=op.flops + rider.flops,
         full_square_flops=op.square_flops + rider.square_flops,
         weight_bytes=op.weight_bytes + rider.weight_bytes,

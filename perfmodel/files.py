@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from perfmodel.errors import RequestError
@@ -10,9 +12,16 @@ from perfmodel.errors import RequestError
 
 def write_whole(file: Path, text: str) -> None:
     """Write `text`, which takes its place when it is whole; RequestError where it cannot."""
+    with placed_whole(file) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def placed_whole(file: Path) -> Iterator[Path]:
+    """A path beside `file` to write to, which takes its place at the end; RequestError where it cannot."""
     beside = file.with_name(f".perfmodel-{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        yield beside
         os.replace(beside, file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -54,7 +54,7 @@ def context_of(plan: Deployment, batch: Batch) -> Context:
 def _stage(plan: Deployment, context: Context, blocks: tuple[Block, ...], ends: str) -> list[Op]:
     ops = _entry(plan.model, context) if ends in ("both", "first") else []
     for block in blocks:
-        ops += [replace(op, repeat=block.repeat) for op in block_ops(plan.model, block, context)]
+        ops += [op.changed(repeat=block.repeat) for op in block_ops(plan.model, block, context)]
     if ends in ("both", "last"):
         back = (
             [replace(_send(plan, context), repeat=plan.interleave - 1)] if plan.interleave > 1 and plan.pp > 1 else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -134,7 +134,7 @@ class GPU(Spec):
         Vector work runs in FP32 outside the matrix units; where the vendor gives no such rate (TPU), the
         16-bit matrix rate stands in, which keeps a bound a bound.
         """
-        peaks: dict[str, float] = {str(name): peak for name, peak in self.peak_flops.items()}
+        peaks = cast("dict[str, float]", self.peak_flops)
         if number_format == "vector":
             return peaks.get("fp32") or max(peaks[f] for f in ("bf16", "fp16") if f in peaks)
         return peaks[number_format]

@@ -276,16 +276,13 @@ def pipelined(c: Constants, plan: Deployment, passes: Passes, phase: str, prompt
     """
     costs = c.costs
     stages: list[Time] = []
-    known: dict[int, Time] = {}  # stages that are alike have one list of ops
+    known: dict[int, Time] = {}  # alike stages have one list of ops
     for ops, (blocks, _) in zip(stage_passes(plan, passes.batch), plan.stages(), strict=True):
         if id(ops) not in known:
-            layers = sum(b.repeat for b in blocks if not b.inner)
-            known[id(ops)] = fed(plan, stage_time(c, ops, layers, plan.overlap), ops, blocks)
+            time = stage_time(c, ops, sum(b.repeat for b in blocks if not b.inner), plan.overlap)
+            known[id(ops)] = fed(plan, time, ops, blocks)
         stages.append(known[id(ops)])
-    through, slowest = stages[0], stages[0]
-    for stage in stages[1:]:
-        through = through.plus(stage)
-        slowest = _slower(slowest, stage)
+    through, slowest = reduce(Time.plus, stages), reduce(_slower, stages)
     total = through.times(passes.count)
     if plan.pp > 1:
         v, fills = plan.interleave, ceil(passes.count / costs.in_flight) if costs.in_flight else 1

@@ -20,13 +20,18 @@ ROOMY = 70 * 2**30
 """Bytes of memory from which vLLM takes more sequences at once (arg_utils.py: 70 GiB, and not an A100)."""
 
 
-def attention_on(gpu: GPU, name: str) -> str:
-    """A way to compute attention that `gpu` has; RequestError otherwise."""
+def attention_named(name: str) -> str:
+    """A way to compute attention that there is; RequestError otherwise."""
     if name not in ATTENTIONS:
         guess = nearest(str(name), ATTENTIONS) or "flash"
         listed = ", ".join(ATTENTIONS)
         raise RequestError(f'--attention must be one of {listed}; got "{name}" (did you mean {guess}?).')
-    if speed(name, gpu.architecture) is None:
+    return name
+
+
+def attention_on(gpu: GPU, name: str) -> str:
+    """A way to compute attention that `gpu` has; RequestError otherwise."""
+    if speed(attention_named(name), gpu.architecture) is None:
         runs = [other for other in VARIANTS if speed(other, gpu.architecture) is not None]
         raise RequestError(
             f"--attention {name}: nobody has published what it does on {gpu.name} ({gpu.architecture}) beside the "
@@ -84,10 +89,10 @@ def sharing(work: Workload, prefix: object, hit: object, samples: object, beams:
         raise RequestError(f"--prefix must be a whole number of tokens, 0 for none; got {prefix!r}.")
     if isinstance(hit, bool) or not isinstance(hit, (int, float)) or not 0 <= hit <= 1:
         raise RequestError(f"--prefix-hit must be a share of requests from 0 to 1, like 0.8; got {hit!r}.")
-    if isinstance(work.prompt, int) and prefix > work.prompt:
+    if prefix > (shortest := work.smallest_prompt):
         raise RequestError(
-            f"--prefix {prefix} is longer than the prompt of {work.prompt} tokens that begins with it; "
-            f"use --prefix {work.prompt} at most, or a longer --prompt."
+            f"--prefix {prefix} is longer than the prompt of {shortest} tokens that begins with it; "
+            f"use --prefix {shortest} at most, or a longer --prompt."
         )
     n, b = _one(samples, "--samples"), _one(beams, "--beams")
     if n > 1 and b > 1:

@@ -151,11 +151,16 @@ def _nearest_split(single: Deployment, count: int) -> str:
     return "--tp 1 --pp 1 would work"
 
 
+def unfit(plan: Deployment) -> str:
+    """That it does not fit, without figures."""
+    return f"{plan.model.name} does not fit {plan.gpu_count} × {plan.gpu.name}"
+
+
 def too_big(plan: Deployment, held: Memory) -> str:
     """Why it does not fit, in bytes a GPU."""
     parts = (("weights", held.weights), ("KV cache", held.kv_cache), ("activations", held.activations))
     listed = ", ".join(f"{name} {show_bytes(size)}" for name, size in parts)
     return (
-        f"{plan.model.name} does not fit {plan.gpu_count} × {plan.gpu.name}: needs {show_bytes(held.used)} a GPU "
+        f"{unfit(plan)}: needs {show_bytes(held.used)} a GPU "
         f"({listed}, reserve {show_bytes(held.reserve)}), has {show_bytes(held.capacity)}."
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perfmodel.answer import estimate
 from perfmodel.cache.held import mean_waste_tokens
-from perfmodel.grid import sweep
+from perfmodel.study.asked import sweep
 
 TOKEN = 32 * 2 * 8 * 128 * 2  # bytes, of Llama 3 8B
 LAWS = settings(max_examples=30, deadline=None)

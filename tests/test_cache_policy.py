@@ -13,8 +13,8 @@ from perfmodel.answer import estimate
 from perfmodel.batch import Batch
 from perfmodel.cache.policy import CachePolicy, cache_policy
 from perfmodel.errors import RequestError
-from perfmodel.grid import sweep
 from perfmodel.memory import memory
+from perfmodel.study.asked import sweep
 from perfmodel.workload import Workload
 
 LAWS = settings(max_examples=25, deadline=None)

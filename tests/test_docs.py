@@ -113,6 +113,8 @@ def test_json_keys_are_documented(run) -> None:
         | set(served["saturation"])
         | set(json.loads(run(*apart).out))
     )
+    swept = json.loads(run("sweep", "-m", "llama3-8b", "-g", "h100", "--tp", "1,2", "--json").out)
+    keys |= set(swept) | set(swept["study"])
     for name in ("llama3-70b", "h100"):
         keys |= set(json.loads(run("show", name, "--json").out))
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []

@@ -137,7 +137,7 @@ def test_nothing_to_exempt_in_16_bits() -> None:
 
 
 def test_it_works_in_a_sweep() -> None:
-    from perfmodel.grid import sweep
+    from perfmodel.study.asked import sweep
 
     rows = sweep("llama3-8b", "h100", batch=[1, 8], weights="fp8-llama3", dequantize="unfused")
     one = estimate("llama3-8b", "h100", batch=8, weights="fp8-llama3")

@@ -66,8 +66,20 @@ ROWS = (
     ("assumptions", "asking"),
     ("table",),
     ("answer",),
-    ("contract", "grid", "explain", "figures", "moved"),
+    ("contract", "grid", "explain", "figures", "moved", "flags"),
     ("comparison",),
+    ("study.coded", "study.front"),
+    ("study.axes", "study.columns"),
+    ("study.filters", "study.known"),
+    ("study.study", "study.written"),
+    ("study.parts", "study.encoded", "study.contract", "study.figures"),
+    ("study.rows", "study.summary"),
+    ("study.running",),
+    ("study.kept",),
+    ("study.streamed",),
+    ("study.result",),
+    ("study.asked",),
+    ("study",),
     ("serving.simulation", "serving.trace", "serving.steps"),
     ("serving.pools",),
     ("serving.lengths",),
@@ -147,11 +159,15 @@ HEAVY = {
         "fitting",
         "serving",
         "planning",
+        "study",
     },
     "rich": {"table", "cli"},
-    "plotly": {"measured"},
+    "plotly": {"measured", "study"},
     "jinja2": {"published", "measured"},
     "scipy": {"fitting"},
+    "pyarrow": {"fitting", "study"},
+    "joblib": {"study"},
+    "distributed": {"study"},
     "torch": set(),
     "transformers": set(),
 }
@@ -229,7 +245,7 @@ def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
             assert name.split(".")[0] in HEAVY[package], f"{name} imports {package}"
             if package == "numpy" and name not in NUMPY_AT_TOP and not name.startswith("fitting."):
                 assert not at_top, f"{name} imports numpy at its top"
-            if package in ("pandas", "rich", "jinja2", "plotly"):
+            if package in ("pandas", "rich", "jinja2", "plotly", "pyarrow", "joblib", "distributed"):
                 assert not at_top
 
 

@@ -310,7 +310,7 @@ def test_levers_that_move_nothing_say_so() -> None:
 
 
 def test_a_sweep_equals_single_answers() -> None:
-    from perfmodel.grid import sweep
+    from perfmodel.study.asked import sweep
 
     split: dict[str, Any] = {"dp": 4, "ep": 8, "tp": 2, "routing_skew": 0.5, "overlap": 0.3, "replicas": 2}
     table = sweep("deepseek-v3", "h200", batch=[1, 9, 256], prompt=[500, 3000], output=[20], **split)

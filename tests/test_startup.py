@@ -22,6 +22,7 @@ COMMANDS = {
     "validate kernels": ["validate", "kernels", "--recorded"],
     "validate report": ["validate", "report", "RESULTS"],
     "help": ["--help"],
+    "sweep --help": ["sweep", "--help"],
 }
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": ("plan", "plan"),
     "serve": ("serve", "serve"),
     "show": ("show", "show"),
+    "sweep": ("sweep", "sweep"),
     "validate": ("validate", "app"),
 }
 """Command → module of this package, and what it is there."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 Step = tuple[str, str]
@@ -33,3 +35,32 @@ def _shown(device: str) -> str:
     from perfmodel.fitting.aiconfigurator import shown
 
     return shown(device)
+
+
+@contextmanager
+def rows_done(terminal: bool) -> Iterator[Callable[[int, int], None]]:
+    """What is called with the rows that are done and all of them, and shows a bar with rate and remaining time."""
+    if not terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.completed:,} of {task.total:,} rows"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=_console(), transient=True) as bar:
+        task = bar.add_task("", total=1, rate="")
+        begun: list[tuple[float, int]] = []
+
+        def show(done: int, total: int) -> None:
+            if not begun:  # what was there already took no time
+                begun.append((monotonic(), done))
+            seconds = monotonic() - begun[0][0]
+            rate = f"{(done - begun[0][1]) / seconds:,.0f} rows/s" if seconds > 0 and done > begun[0][1] else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield show

@@ -69,14 +69,19 @@ def speculation_for(
     return _drafted(asked, target, gpu, precision, draft, weights)
 
 
+def method_named(name: str) -> str:
+    """A method that there is; RequestError otherwise."""
+    if name not in METHODS:
+        guess = nearest(str(name), METHODS)
+        hint = f'did you mean "{guess}"?' if guess else "known: " + ", ".join(METHODS)
+        raise RequestError(f'--speculate: no method is called "{name}"; {hint}')
+    return name
+
+
 def _named(method: str | None, draft: Model | None) -> str:
     if method is None:
         return "draft"
-    if method not in METHODS:
-        guess = nearest(str(method), METHODS)
-        hint = f'did you mean "{guess}"?' if guess else "known: " + ", ".join(METHODS)
-        raise RequestError(f'--speculate: no method is called "{method}"; {hint}')
-    if method == "draft" and draft is None:
+    if method_named(method) == "draft" and draft is None:
         raise RequestError("--speculate draft needs the draft model: --draft MODEL, like --draft llama3.2-1b.")
     if method != "draft" and draft is not None:
         raise RequestError(
