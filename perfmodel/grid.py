@@ -7,6 +7,7 @@ term costs only as much as the axes it depends on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from perfmodel.answer import Estimate, estimate, million_seconds_usd
 from perfmodel.arithmetic import Number
 from perfmodel.calibration import Constants
 from perfmodel.expected import seconds_by_name
-from perfmodel.latency import LEGS, Time
+from perfmodel.latency import LEGS, Time, latency
+from perfmodel.memory import memory
 from perfmodel.speculation.speedup import speedup
 from perfmodel.table import Table
 from perfmodel.workload import BATCH, OUTPUT, PROMPT, whole_number
@@ -71,6 +73,18 @@ def sweep_blocks(
             **fixed,
         )
         yield estimate_table(answer, breakdown)
+
+
+def around(answer: Estimate, batch: Sequence[int], prompt: Sequence[int], output: Sequence[int]) -> Estimate:
+    """The same deployment at every combination of these sizes, whose every figure is an array of three axes."""
+    sizes = {"batch": batch, "prompt": prompt, "output": output}
+    axes = [_axis(values, name) for name, values in sizes.items()]
+    sides = {"batch": (-1, 1, 1), "prompt": (1, -1, 1), "output": (1, 1, -1)}
+    work = replace(
+        answer.work,
+        **{name: axis.reshape(shape) for (name, shape), axis in zip(sides.items(), axes, strict=True)},
+    )
+    return replace(answer, work=work, memory=memory(answer.plan, work), latency=latency(answer.plan, work))
 
 
 def _axis(values: Sequence[int], use: str) -> Any:

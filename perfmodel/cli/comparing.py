@@ -11,7 +11,7 @@ from perfmodel.comparison import Comparison, Figure, Variant, compare
 from perfmodel.errors import RequestError
 from perfmodel.memory import UNLIMITED
 from perfmodel.moved import times
-from perfmodel.units import show_bytes, show_seconds
+from perfmodel.units import show_bytes, show_rate, show_seconds
 
 COLUMNS = {
     "memory_bytes": "a GPU",
@@ -95,11 +95,7 @@ def _shown(name: str, figure: Figure) -> str:
         return "no limit" if value >= UNLIMITED else f"{value:,.0f}"
     if name.endswith("bytes"):
         return show_bytes(value, 3)
-    return show_seconds(value) if name.endswith("_s") and name[0] == "t" and "per" not in name else _rate(value)
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return show_seconds(value) if name.endswith("_s") and name[0] == "t" and "per" not in name else show_rate(value)
 
 
 def _ratio(figure: Figure) -> str:
