@@ -67,7 +67,7 @@ ROWS = (
     ("table",),
     ("answer",),
     ("contract", "grid", "explain", "figures", "moved"),
-    ("comparison",),
+    ("comparison", "achieved", "sensitivity", "frontier"),
     ("serving.simulation", "serving.trace", "serving.steps"),
     ("serving.pools",),
     ("serving.lengths",),
@@ -79,6 +79,7 @@ ROWS = (
     ("serving.question",),
     ("serving",),
     ("references",),
+    ("report",),
     ("published",),
     ("measured",),
     ("benchmarked.content", "benchmarked.fields"),
@@ -117,10 +118,10 @@ HEAVY = {
     "yaml": {"catalog"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
-    "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving"},
+    "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving", "report"},
     "rich": {"table", "cli"},
-    "plotly": {"measured"},
-    "jinja2": {"published", "measured"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
     "scipy": {"fitting"},
     "torch": set(),
     "transformers": set(),
@@ -175,6 +176,7 @@ def test_imports_go_one_way(path: Path) -> None:
             "huggingface",
             "published",
             "measured",
+            "report",
         ):
             continue  # inside one folder
         assert row(other) < row(name), f"{name} imports {other}, which comes after it"

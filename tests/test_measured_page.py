@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from made_results import device, figure, full_kernels, full_run, kernel, kernels, runs
+from perfmodel.measured.plots import MOST, thinned
 
 from perfmodel.errors import RequestError
 from perfmodel.measured.figures import figures
 from perfmodel.measured.page import page
-from perfmodel.measured.plots import MOST, thinned
 from perfmodel.measured.scores import points_of
 from perfmodel.measured.summary import basis, cards, headline
 

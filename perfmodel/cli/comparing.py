@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
-from perfmodel.cli.options import dumped
+from perfmodel.cli.options import dumped, write_page
 from perfmodel.cli.screen import bold, narrowed, width, wrapped
 from perfmodel.comparison import Comparison, Figure, Variant, compare
 from perfmodel.errors import RequestError
@@ -28,11 +29,15 @@ LABEL = 28
 """Most characters of a change in the table; below it stands whole."""
 
 
-def compared(question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool) -> int:
+def compared(
+    question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool, html: Path | None
+) -> int:
     """Print a question's answer beside those of its changes; 1 where none of them fits."""
     if breakdown:
         raise RequestError("--breakdown shows one answer; leave it out with --compare.")
     found = compare(**question, changes=changes)
+    if html is not None:
+        write_page(found, html)
     told = dumped(found.to_dict()) if json else found.to_table().to_csv().rstrip("\n") if csv else screen(found)
     print(told)
     return 0 if found.fits else 1

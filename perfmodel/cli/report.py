@@ -14,7 +14,6 @@ Files = Annotated[
 ]
 By = Annotated[str, typer.Option(help="Group by these columns together, such as device,figure.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated rows, one a group.")]
-Html = Annotated[str | None, typer.Option("--html", help="Write a page with figures too.", metavar="FILE")]
 
 
 def report(
@@ -22,7 +21,7 @@ def report(
     by: By = "device,torch,date,model,group",
     json: o.Json = False,
     csv: Csv = False,
-    html: Html = None,
+    html: o.Html = None,
     path: o.Folders = None,
 ) -> None:
     """Tell how far off predictions were of what `validate run` and `calibrate` measured, on every device on file."""
@@ -33,12 +32,12 @@ def report(
     print(o.dumped(found.to_dict()) if json else found.to_csv() if csv else _screen(found))
 
 
-def write_page(results: list[Any], html: str) -> None:
+def write_page(results: list[Any], html: Path) -> None:
     """The page of these results as a file."""
     from perfmodel.files import write_whole
     from perfmodel.measured.page import page
 
-    write_whole(Path(html), page(results))
+    write_whole(html, page(results, o.command()))
 
 
 def _report(files: list[Path], by: str) -> Any:
@@ -59,5 +58,5 @@ def _screen(found: Any) -> str:
     return "\n".join(parts)
 
 
-SPARE = ("mean", "n in fit", "median in fit", "predicted", "on", "measured", "shape")
+SPARE = ("mean", "predicted", "torch", "date", "on", "measured", "shape")
 """Columns that a narrow terminal goes without, the first named first."""

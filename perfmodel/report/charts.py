@@ -65,23 +65,32 @@ def pairs(names: Sequence[str], sizes: Sequence[float]) -> list[tuple[str, float
 
 
 class Spot(NamedTuple):
-    """A point of a front: where, of which series, what it says, and whether nothing beats it in both."""
+    """A point of a front: where, of which series, what it says, and on which front it is; "" on none."""
 
     x: float
     y: float
     series: str
     told: Sequence[str]
-    on_front: bool = False
+    front: str = ""
+
+
+MOST_FRONTS = 8
+"""Lines of fronts that a plot has room for."""
 
 
 def pareto(title: str, spots: Sequence[Spot], x: str, y: str, units: tuple[str, str] = ("", "")) -> Plot:
-    """Points by series, and the front as a line through those that nothing beats; both axes logarithmic."""
+    """Points by series, and each front as a line through those that nothing beats; both axes logarithmic."""
     held = [spot for spot in spots if spot.x > 0 and spot.y > 0]
-    front = sorted((spot.x, spot.y) for spot in held if spot.on_front)
-    others = thinned([spot for spot in held if not spot.on_front])
-    best = [spot for spot in held if spot.on_front]
-    traces = [line("front", front)] if len(front) > 1 else []
-    for i, series in enumerate(dict.fromkeys(spot.series for spot in held)):
+    others = thinned([spot for spot in held if not spot.front])
+    best = thinned([spot for spot in held if spot.front])
+    names = list(dict.fromkeys(spot.front for spot in best))
+    traces = []
+    for name in names if len(names) <= MOST_FRONTS else ():
+        along = sorted((spot.x, spot.y) for spot in best if spot.front == name)
+        if len(along) > 1:
+            traces.append(line(name, along))
+    series_names = list(dict.fromkeys(spot.series for spot in (*best, *others)))
+    for i, series in enumerate(series_names):
         symbol = SYMBOLS[i % len(SYMBOLS)]
         for name, some, mark, size in (
             (series, others, f"{symbol}-open", 6),
@@ -94,7 +103,7 @@ def pareto(title: str, spots: Sequence[Spot], x: str, y: str, units: tuple[str, 
     layout = {
         "xaxis": log_axis(x, [spot.x for spot in held], units[0]),
         "yaxis": log_axis(y, [spot.y for spot in held], units[1]),
-        "height": 440 + 20 * (len(traces) - 1),
+        "height": 440 + 10 * len(traces),
     }
     return Plot(title, traces, layout, len(others) + len(best), len(held))
 

@@ -10,7 +10,7 @@ from perfmodel.grid import around
 from perfmodel.report.charts import Swing, tornado
 from perfmodel.report.figure import Figure, Plot
 from perfmodel.report.sizes import batches, longest, model_limit, prompts
-from perfmodel.report.traces import band, dotted_line, line, log_axis, markers, said, si_axis, sizes_axis
+from perfmodel.report.traces import band, dotted_line, line, log_axis, markers, said, sizes_axis
 from perfmodel.report.words import capital, factor, share
 from perfmodel.sensitivity import SHARE, sensitivity
 from perfmodel.table import Table
@@ -55,7 +55,9 @@ def over_batch(answer: Estimate) -> Figure:
             "fits": fits,
         }
     )
-    return Figure("batch", title, _batch_caption(answer, sizes, rates, times, fits), [Plot(title, traces, layout)], table)
+    return Figure(
+        "batch", title, _batch_caption(answer, sizes, rates, times, fits), [Plot(title, traces, layout)], table
+    )
 
 
 def _no(good: bool) -> list[str]:
@@ -95,7 +97,9 @@ def over_context(answer: Estimate) -> Figure:
 
 
 def _with_band(name: str, sizes: Sequence[int], found: Range, fits: Sequence[bool], own: int) -> Plot:
-    low, mid, high = (list(zip(map(float, sizes), _along(end), strict=True)) for end in (found.low, found.expected, found.high))
+    low, mid, high = (
+        list(zip(map(float, sizes), _along(end), strict=True)) for end in (found.low, found.expected, found.high)
+    )
     texts = [
         said([f"{n:,} tokens in", show_seconds(time), *_no(good)]) for (n, time), good in zip(mid, fits, strict=True)
     ]
@@ -126,7 +130,9 @@ def _context_caption(answer: Estimate, sizes: Sequence[int], grid: Estimate, fit
     if fit is None or fit >= model_limit(answer):
         limit = f"The model takes {model_limit(answer):,} tokens, and memory holds as many at this batch."
     else:
-        limit = f"At this batch memory holds {fit:,} tokens of a sequence; the model would take {model_limit(answer):,}."
+        limit = (
+            f"At this batch memory holds {fit:,} tokens of a sequence; the model would take {model_limit(answer):,}."
+        )
     return told + limit
 
 
@@ -166,14 +172,20 @@ def swings(answer: Estimate) -> Figure:
         change = max(abs(most.low - here), abs(most.high - here)) / here
         told.append(f"{WHAT[name]} moves most with {most.name} (by {share(change)})")
     caption = (
-        f"Each input {share(SHARE)} less and more, the others as they are. {capital('; '.join(told))}. An input without "
-        "a bar moves nothing, and need not be known well."
+        f"Each input {share(SHARE)} less and more, the others as they are. {capital('; '.join(told))}. An input "
+        "without a bar moves nothing, and need not be known well."
     )
     return Figure("sensitivity", "What moves the answer", caption, plots, _swing_table(found))
 
 
 def _swing_table(found: Sequence[Any]) -> Table:
-    columns: dict[str, list[Any]] = {"input": [], "changed to": [], "time to first token": [], "time per token": [], "tokens/s in all": []}
+    columns: dict[str, list[Any]] = {
+        "input": [],
+        "changed to": [],
+        "time to first token": [],
+        "time per token": [],
+        "tokens/s in all": [],
+    }
     for one in found:
         for size, answer in ((one.low, one.less), (one.high, one.more)):
             row = (

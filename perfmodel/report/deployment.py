@@ -27,7 +27,7 @@ def memory_bar(answers: Mapping[str, Estimate], title: str = "Memory of the full
     parts = {word: [float(getattr(one, part)) for one in held.values()] for part, word in PARTS.items()}
     parts["free"] = [max(float(one.free), 0.0) for one in held.values()]
     capacities = {float(one.capacity) for one in held.values()}
-    mark = ("what it has", next(iter(capacities))) if len(capacities) == 1 else None
+    mark = ("capacity", next(iter(capacities))) if len(capacities) == 1 else None
     plot = stacked_bars(title, list(held), parts, show_bytes, "B", mark)
     first = next(iter(answers.values()))
     return Figure("memory", title, _memory_caption(first, held), [plot], _memory_table(held))
@@ -68,12 +68,18 @@ def spent(times: Mapping[str, Time], title: str = "What the time is spent on") -
     """Each time as a bar of its legs, as parts of a hundred."""
     parts = {leg: [100 * float(getattr(time, leg) / time.expected) for time in times.values()] for leg in LEGS}
     plot = stacked_bars(title, list(times), parts, lambda size: f"{size:.0f} %", " %")
-    told = [f"{name} waits for {time.bound_by} ({share(getattr(time, time.bound_by) / time.expected)})" for name, time in times.items()]
+    told = [
+        f"{name} waits for {time.bound_by} ({share(getattr(time, time.bound_by) / time.expected)})"
+        for name, time in times.items()
+    ]
     caption = (
         f"{capital(listed(told))}: that leg is worth shortening first. Compute and bandwidth are of kernels, link is "
         "talk between GPUs, overhead is launches and the engine's own work."
     )
-    rows: dict[str, list[object]] = {"": list(times), "expected": [show_seconds(time.expected) for time in times.values()]}
+    rows: dict[str, list[object]] = {
+        "": list(times),
+        "expected": [show_seconds(time.expected) for time in times.values()],
+    }
     rows |= {leg: [show_seconds(getattr(time, leg)) for time in times.values()] for leg in LEGS}
     return Figure("spent", title, caption, [plot], Table(rows))
 
@@ -88,7 +94,9 @@ def time_by_op(phases: Mapping[str, Sequence[Achieved]], names: Mapping[str, str
         first = ordered[:2]
         parts = listed([f"{op.name} {share(op.seconds / total)}" for op in first])
         told.append(f"of {names[phase]}'s {show_seconds(total)} in kernels, {parts}")
-        half = f"{first[0].name} at twice its speed would save {share(first[0].seconds / total / 2)} of {names[phase]}'s"
+        half = (
+            f"{first[0].name} at twice its speed would save {share(first[0].seconds / total / 2)} of {names[phase]}'s"
+        )
     caption = (
         f"{capital('; '.join(told))}. {capital(half)}. A bar is all layers of an op together on one GPU; the engine's "
         "own time is not in it."
@@ -110,7 +118,9 @@ def _op_bars(title: str, ordered: Sequence[Achieved]) -> Plot:
 
 
 def _op_table(phases: Mapping[str, Sequence[Achieved]], names: Mapping[str, str]) -> Table:
-    rows = [(names[phase], op, sum(o.seconds for o in ops)) for phase, ops in phases.items() for op in ops if op.seconds]
+    rows = [
+        (names[phase], op, sum(o.seconds for o in ops)) for phase, ops in phases.items() for op in ops if op.seconds
+    ]
     rows = sorted(rows, key=lambda row: (row[0] != names["prefill"], -row[1].seconds))
     return Table(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perfmodel.achieved import achieved
+from perfmodel.achieved import Achieved, achieved
 from perfmodel.answer import Estimate, Range
 from perfmodel.placement import too_big
 from perfmodel.remedies import ways_out
@@ -37,7 +37,7 @@ def _yes(answer: Estimate, command: str) -> Page:
         basis(answer),
         "Fits",
         True,
-        answer.warnings,
+        [capital(line) for line in answer.warnings],
         what_if=what_if(answer),
         figures=_figures(answer, phases),
         tables=[weights_by_component(answer), sources(answer)],
@@ -46,15 +46,22 @@ def _yes(answer: Estimate, command: str) -> Page:
     )
 
 
-def _figures(answer: Estimate, phases: dict[str, list[object]]) -> list[Figure]:
+def _figures(answer: Estimate, phases: dict[str, list[Achieved]]) -> list[Figure]:
     denoises = answer.plan.model.bidirectional
-    names = {"prefill": "a whole pass", "decode": "a further pass"} if denoises else {"prefill": "the prefill", "decode": "a decode step"}
-    times = {"first block" if denoises else "time to first token": answer.latency.ttft, "time per token": answer.latency.tpot}
+    names = (
+        {"prefill": "a whole pass", "decode": "a further pass"}
+        if denoises
+        else {"prefill": "the prefill", "decode": "a decode step"}
+    )
+    times = {
+        "first block" if denoises else "time to first token": answer.latency.ttft,
+        "time per token": answer.latency.tpot,
+    }
     return [
         memory_bar({"this answer": answer}),
-        roofline(answer, phases),  # type: ignore[arg-type]
+        roofline(answer, phases),
         spent(times),
-        time_by_op(phases, names),  # type: ignore[arg-type]
+        time_by_op(phases, names),
         over_batch(answer),
         over_context(answer),
         swings(answer),
@@ -74,7 +81,9 @@ def _headline(answer: Estimate) -> str:
         f"With {load}, a user sees the {first} after {show_seconds(answer.ttft_s.expected)} and then "
         f"{show_rate(answer.tokens_per_s_per_user.expected)} tokens a second"
     )
-    all_users = f"; all of them together get {show_rate(answer.tokens_per_s.expected)}" if answer.work.sequences > 1 else ""
+    all_users = (
+        f"; all of them together get {show_rate(answer.tokens_per_s.expected)}" if answer.work.sequences > 1 else ""
+    )
     room = answer.room[0]
     users = f" There is room for {room:,} such sequences." if plan.cache and room < 2**20 else ""
     return f"{told}{all_users}.{users}"
@@ -85,14 +94,20 @@ def _cards(answer: Estimate) -> list[Card]:
     found = [_timed(first, answer.ttft_s), _timed("Time per token", answer.tpot_s)]
     rates = answer.tokens_per_s
     found.append(
-        Card("Tokens/s in all", show_rate(rates.expected), f"80 %: {show_rate(rates.low)} – {show_rate(rates.high)}; bound {show_rate(rates.bound)}")
+        Card(
+            "Tokens/s in all",
+            show_rate(rates.expected),
+            f"80 %: {show_rate(rates.low)} – {show_rate(rates.high)}; bound {show_rate(rates.bound)}",
+        )
     )
     cost, held = answer.usd_per_million_tokens, answer.memory
     if cost is not None:
         note = f"at {answer.price_per_hour:g} a GPU-hour; 80 %: {show_rate(cost.low)} – {show_rate(cost.high)}"
         found.append(Card("Cost of a million tokens out", f"{show_rate(cost.expected)} USD", note))
     else:
-        found.append(Card("Memory of a GPU", show_bytes(held.used, 3), f"of {show_bytes(held.capacity, 3)}; no price is on file"))
+        found.append(
+            Card("Memory of a GPU", show_bytes(held.used, 3), f"of {show_bytes(held.capacity, 3)}; no price is on file")
+        )
     return found
 
 
@@ -105,7 +120,11 @@ def basis(answer: Estimate) -> str:
     """What the times rest on, in the answer's own words."""
     lines = [line for line in answer.assumptions if line.startswith("expected error")]
     chosen = capital(answer.assumptions[0])
-    return f"{chosen}. {capital(lines[0])}. The bound is what physics allows at datasheet peaks." if lines else f"{chosen}."
+    return (
+        f"{chosen}. {capital(lines[0])}. The bound is what physics allows at datasheet peaks."
+        if lines
+        else f"{chosen}."
+    )
 
 
 # ── the answer is no ─────────────────────────────────────────────────────────────────────────────
@@ -115,7 +134,7 @@ def _no(answer: Estimate, command: str) -> Page:
     held = answer.memory
     return Page(
         title(answer),
-        f"{capital(too_big(answer.plan, held)).rstrip('.')}.",
+        f"{too_big(answer.plan, held).rstrip('.')}.",
         [
             Card("Needed a GPU", show_bytes(held.used), "counted, for the fullest GPU"),
             Card("A GPU has", show_bytes(held.capacity), "as the driver reports it"),
@@ -144,7 +163,7 @@ def refusal_page(asked: str, refusal: str, found: Sequence[str], command: str = 
     """The page of a question whose answer is no before there is any deployment: no number of devices holds it."""
     return Page(
         asked,
-        f"{capital(refusal).rstrip('.')}.",
+        f"{refusal.rstrip('.')}.",
         [],
         verdict="Does not fit",
         good=False,

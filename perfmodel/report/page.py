@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -43,9 +44,12 @@ def html(page: Page) -> str:
     )
 
 
+UNITS = re.compile(r"(?<=\d) (?=(?:%|USD|GPUs?|(?:[µmnkMGTPE]i?)?(?:s|B|W|Hz|FLOP)(?:/s)?)(?![\w-]))")
+
+
 def unbroken(text: str) -> str:
-    """Numbers that stay in one line with their sign of percent."""
-    return text.replace(" %", "\u00a0%")
+    """Numbers that stay in one line with their units."""
+    return UNITS.sub("\u00a0", text)
 
 
 def _file(name: str) -> str:
@@ -54,9 +58,7 @@ def _file(name: str) -> str:
 
 def _data(page: Page) -> dict[str, Any]:
     """What the page's script draws."""
-    plots = {
-        f"{figure.name}-{i}": plot_data(plot) for figure in page.figures for i, plot in enumerate(figure.plots)
-    }
+    plots = {f"{figure.name}-{i}": plot_data(plot) for figure in page.figures for i, plot in enumerate(figure.plots)}
     return {"plots": plots, "what_if": page.what_if and what_if_data(page.what_if)}
 
 
@@ -133,7 +135,10 @@ def cells(table: Table) -> dict[str, Any]:
     """A table as texts, with which of its columns are numbers; of long ones some rows, evenly chosen."""
     rows = thinned(list(table.rows()), ROWS)
     left_out = len(table) - len(rows)
-    numeric = [bool(rows) and all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(table.columns))]
+    numeric = [
+        bool(rows) and all(isinstance(row[i], (int, float, type(None))) for row in rows)
+        for i in range(len(table.columns))
+    ]
     return {
         "title": table.title,
         "names": list(table.columns),

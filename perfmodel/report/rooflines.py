@@ -36,9 +36,10 @@ def roofline(answer: Estimate, phases: dict[str, list[Achieved]]) -> Figure:
         traces.append(markers(phase, colour, [(op.intensity, op.rate) for op in ops], texts, symbol, sizes))
     rates = [op.rate for op in points] + [gpu.peak(name) for name in formats]
     layout = {"xaxis": log_axis("FLOP per byte", [low, high]), "yaxis": log_axis("FLOP/s", rates), "height": 520}
-    layout["xaxis"] |= {"exponentformat": "none"}
     plot = Plot("Roofline of every op", traces, layout)
-    return Figure("roofline", "Roofline: every op of prefill and decode", _caption(answer, phases), [plot], table(phases))
+    return Figure(
+        "roofline", "Roofline: every op of prefill and decode", _caption(answer, phases), [plot], table(phases)
+    )
 
 
 def told(phase: str, op: Achieved, part: float) -> list[str]:
@@ -57,9 +58,9 @@ def _caption(answer: Estimate, phases: dict[str, list[Achieved]]) -> str:
     said_of = [_weight(phase, ops, knee) for phase, ops in phases.items()]
     formats = list(dict.fromkeys(op.format for ops in phases.values() for op in ops if op.format in gpu.peak_flops))
     return (
-        f"{capital(listed(said_of))}. Left of the ridge at {knee:.0f} FLOP per byte an op waits for memory, right of it "
-        "for arithmetic; how far it lies below its roof is what a kernel loses, and its size is its share of the time. "
-        f"Roofs, by datasheet: {roofs_told(gpu.title, gpu, formats)}. An op above the slope keeps inputs on the chip."
+        f"{capital(listed(said_of))}. Left of the ridge at {knee:.0f} FLOP per byte an op waits for memory, right of "
+        "it for arithmetic; how far it lies below its roof is what a kernel loses, and its size is its share of the "
+        f"time. Roofs, by datasheet: {roofs_told(gpu.title, gpu, formats)}. An op above the slope keeps inputs on the chip."
     )
 
 

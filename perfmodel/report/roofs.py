@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perfmodel.gpu import GPU
-from perfmodel.report.traces import line
+from perfmodel.report.traces import line, named
 from perfmodel.report.words import listed
 from perfmodel.roofline import ridge
 from perfmodel.units import show_bytes_per_s, show_flops_per_s
@@ -21,8 +21,9 @@ def _roof(device: str, gpu: GPU, number_format: str, low: float, high: float) ->
     peak, knee = gpu.peak(number_format), ridge(gpu, number_format)
     ends = sorted({low, min(max(knee, low), high), high})
     at = [(x, min(x * gpu.memory_bandwidth, peak)) for x in ends]
-    trace = line(f"roof: {device}, {number_format}", at, dash="solid")
-    return trace | {"showlegend": False, "hoverinfo": "name"}
+    trace = line(f"roof: {device}, {number_format}", at)
+    labels = {"mode": "lines+text", "text": [""] * (len(at) - 1) + [named(number_format)], "textposition": "top left"}
+    return trace | labels | {"hoverinfo": "name"}
 
 
 def roofs_told(device: str, gpu: GPU, formats: Sequence[str]) -> str:

@@ -54,4 +54,3 @@ def longest(answer: Estimate) -> int | None:
     """Longest sequence that fits at this batch; None where nothing limits it."""
     found = answer.room[1]
     return None if found >= UNLIMITED else found
-

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from perfmodel.answer import Estimate, Range
-from perfmodel.grid import around, million_seconds_usd
+from perfmodel.answer import Estimate, Range, million_seconds_usd
+from perfmodel.grid import around
 from perfmodel.report.figure import Axis, Curve, Looked, WhatIf
 from perfmodel.report.sizes import batches, outputs, prompts
 from perfmodel.report.traces import si_axis, sizes_axis
@@ -109,4 +109,3 @@ def _verdicts(grid: Estimate, fits: Sequence[bool], shape: tuple[int, ...]) -> l
         else f"Does not fit: needs {show_bytes(used)} a GPU, has {capacity}; the numbers are as if it did."
         for used, good in zip(_flat(grid.memory.used, shape), fits, strict=True)
     ]
-

@@ -89,6 +89,15 @@ def dotted_line(name: str, at: Sequence[At], colour: int, texts: Sequence[str], 
     }
 
 
+def equal_lines(values: Sequence[float]) -> list[dict[str, Any]]:
+    """Predicted = measured, and a fifth off to either side."""
+    least, most = min(values) / 1.5, max(values) * 1.5
+    return [
+        line("equal", [(least, least), (most, most)]),
+        *(line("a fifth off", [(least, least * k), (most, most * k)], dash="dot") for k in (1 / 1.2, 1.2)),
+    ]
+
+
 def steps(name: str, at: Sequence[At], colour: int) -> dict[str, Any]:
     """A line that rises in steps, each held to the next point."""
     found = line(name, at, colour)
@@ -159,7 +168,7 @@ def axis(title: str, suffix: str = "") -> dict[str, Any]:
 def si_axis(title: str, suffix: str = "") -> dict[str, Any]:
     """A linear axis from 0 with prefixes of units, as in 10 ms."""
     prefixes = {"exponentformat": "SI", "minexponent": 0, "rangemode": "tozero", "nticks": 6}
-    return axis(title, f" {suffix}" if suffix in SHOWS else suffix) | prefixes
+    return axis(title, suffix) | prefixes
 
 
 SHOWS: dict[str, Callable[[float], str]] = {"s": show_seconds, "B": show_bytes, "": show_scaled}
