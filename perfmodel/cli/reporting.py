@@ -50,7 +50,7 @@ def _flags(words: list[str]) -> set[str]:
     name = words[0]
     if name not in COMMANDS or name == "report":
         guess = nearest(name, set(COMMANDS) - {"report"})
-        hint = f"did you mean {guess}?" if guess else f"it takes a command, such as estimate."
+        hint = f"did you mean {guess}?" if guess else "it takes a command, such as estimate."
         raise RequestError(f'report: no command is called "{name[:40]}"; {hint}')
     found: Any = typer.main.get_command(application(name))
     for word in words:

@@ -52,7 +52,13 @@ class Report:
     def notes(self) -> list[str]:
         """What a reader must know before the figures."""
         partial = [file for file, results in self.held.items() if not results.complete]
-        return [f"{file} is of a run that has not ended; its command goes on with it" for file in partial]
+        told = [f"{file} is of a run that has not ended; its command goes on with it" for file in partial]
+        if none := unpredicted(self.points, self.by):
+            which = (
+                "group of which nothing was predicted is" if none == 1 else "groups of which nothing was predicted are"
+            )
+            told.append(f"{none:,} {which} left out")
+        return told
 
     def tables(self) -> list[Table]:
         """Errors by group, of what fits have used, by op, and the measurements that are farthest off."""

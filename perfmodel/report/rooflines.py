@@ -57,10 +57,11 @@ def _caption(answer: Estimate, phases: dict[str, list[Achieved]]) -> str:
     knee = ridge(gpu, compute)
     said_of = [_weight(phase, ops, knee) for phase, ops in phases.items()]
     formats = list(dict.fromkeys(op.format for ops in phases.values() for op in ops if op.format in gpu.peak_flops))
+    told = roofs_told(gpu.title, gpu, formats)
     return (
         f"{capital(listed(said_of))}. Left of the ridge at {knee:.0f} FLOP per byte an op waits for memory, right of "
         "it for arithmetic; how far it lies below its roof is what a kernel loses, and its size is its share of the "
-        f"time. Roofs, by datasheet: {roofs_told(gpu.title, gpu, formats)}. An op above the slope keeps inputs on the chip."
+        f"time. Roofs, by datasheet: {told}. An op above the slope keeps inputs on the chip."
     )
 
 
