@@ -32,6 +32,7 @@ _PUBLIC = {
     "sweep": "perfmodel.grid",
     "compare": "perfmodel.comparison",
     "Comparison": "perfmodel.comparison",
+    "write_page": "perfmodel.report.pages",
     "load_gpu": "perfmodel.catalog",
     "load_model": "perfmodel.catalog",
     "names": "perfmodel.catalog",

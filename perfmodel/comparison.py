@@ -139,6 +139,12 @@ class Comparison:
         """A pandas DataFrame, one row a configuration."""
         return self.to_table().to_frame()
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from perfmodel.report.notebook import notebook_html
+
+        return str(notebook_html(self))
+
     def _row(self, variant: Variant) -> dict[str, Any]:
         plan = None if variant.answer is None else variant.answer.plan
         return {

@@ -1,4 +1,4 @@
-"""Pages in a real browser: nothing asked of a network, every chart drawn, no overflow, sliders, dark, print, hostile names."""
+"""Pages in a real browser: no network, every chart drawn, no overflow, sliders, dark, print, hostile names."""
 
 from __future__ import annotations
 
@@ -205,7 +205,8 @@ CONTRAST = """() => {
     return "rgb(255, 255, 255)";
   };
   const found = [];
-  for (const one of document.querySelectorAll("h1, p, li, a, dt, b, span, td, th, summary, button, figcaption, output, text")) {
+  const texts = "h1, p, li, a, dt, b, span, td, th, summary, button, figcaption, output, text";
+  for (const one of document.querySelectorAll(texts)) {
     if (!one.textContent.trim() || !one.getClientRects().length) continue;
     const style = getComputedStyle(one);
     const colour = one.tagName === "text" ? style.fill : style.color;

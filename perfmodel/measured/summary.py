@@ -23,7 +23,7 @@ def cards(points: Sequence[Point]) -> list[Card]:
     found = [_card(label, _of(points, group)) for label, group in (("Prefill", "prefill"), ("Decode", "decode"))]
     found.append(_card("Memory", _of(points, "memory")))
     if kernels := [p for p in points if p.of.kind == "kernels"]:
-        found.append(_card("Kernels", score(honest(kernels))))
+        found.append(_kernels(kernels))
     models = {p.column("model") for p in points} - {""}
     of = f"of {many(len(models), 'model')}" if models else "of kernels"
     on = many(len({p.of.device.name for p in points}), "device")
@@ -64,6 +64,14 @@ def _of(points: Sequence[Point], group: str) -> Score:
 
 def _clause(name: str, found: Score) -> str:
     return "" if found.median_ape is None else f"{percent(found.median_ape)} for {name}"
+
+
+def _kernels(points: Sequence[Point]) -> Card:
+    """Of kernels that were predicted; of most there are only those that constants were fitted to."""
+    judged = [p for p in points if p.one.predicted is not None]
+    card = _card("Kernels", score(honest(judged or points)))
+    fitted = bool(judged) and all(p.one.used_in_fit for p in judged)
+    return card._replace(note=f"{card.note}; as fitted to these" if fitted else card.note)
 
 
 def _card(label: str, found: Score) -> Card:

@@ -23,5 +23,6 @@ def asked_page(question: Mapping[str, Any], command: str = "") -> Page:
     found = answered("", {}, question)
     if found.answer is not None:
         return estimate_page(found.answer, command)
-    model, gpu = (getattr(question[name], "title", question[name]) for name in ("model", "gpu"))
+    asked = [question["model"], question["gpu"]]
+    model, gpu = (one if isinstance(one, str) else one.title for one in asked)
     return refusal_page(f"{model} on {gpu}", found.refusal, found.remedies, command)

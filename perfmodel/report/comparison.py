@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from perfmodel.answer import Estimate, Range
@@ -51,11 +52,24 @@ COUNTED: dict[str, tuple[str, Callable[[float], str]]] = {
 
 def comparison_page(found: Comparison, command: str = "") -> Page:
     """The page; configurations that do not fit are told, and left out of figures."""
+    named, some = names(found), _some(found)
+    fitting = {name: variant for name, variant in named.items() if variant.fits}
+    every = Tabled("figures", table(found), capital(found.note) + ".")
+    return replace(
+        first_screen(found),
+        figures=_figures(fitting, found) if fitting else [],
+        tables=[every, *([sources(some)] if some is not None else [])],
+        lists=[Listed("why", "What moved, and why", _why(found, named)), *_assumed(found)],
+        command=command,
+    )
+
+
+def first_screen(found: Comparison) -> Page:
+    """Which configuration is best in what, and nothing else yet."""
     named = names(found)
     fitting = {name: variant for name, variant in named.items() if variant.fits}
-    some = next((variant.answer for variant in named.values() if variant.answer is not None), None)
     return Page(
-        _title(found, some),
+        _title(found, _some(found)),
         _headline(found, fitting),
         [_card(figure, fitting, found) for figure in TIMED if best(fitting, figure)],
         _basis(found),
@@ -63,14 +77,12 @@ def comparison_page(found: Comparison, command: str = "") -> Page:
         found.fits,
         [line for name, variant in named.items() if not variant.fits for line in _refused(name, variant)],
         "What does not fit",
-        figures=_figures(fitting, found) if fitting else [],
-        tables=[
-            Tabled("figures", table(found), capital(found.note) + "."),
-            *([sources(some)] if some is not None else []),
-        ],
-        lists=[Listed("why", "What moved, and why", _why(found, named)), *_assumed(found)],
-        command=command,
     )
+
+
+def _some(found: Comparison) -> Estimate | None:
+    """The first configuration that devices can hold."""
+    return next((v.answer for v in (found.baseline, *found.variants) if v.answer is not None), None)
 
 
 def names(found: Comparison) -> dict[str, Variant]:
@@ -116,13 +128,13 @@ def _where(some: Estimate) -> str:
 def _headline(found: Comparison, fitting: Named) -> str:
     if not fitting:
         return "None of these configurations fits."
-    told = []
+    told: dict[str, list[str]] = {}
     for figure, timed in TIMED.items():
-        if figure != "ttft_s" and (top := best(fitting, figure)):
+        if top := best(fitting, figure):
             ratio = _ratio(fitting, top[0], figure, found)
-            told.append(f"{top[0]} has the {timed.best}{f' ({percent(ratio - 1)})' if ratio else ''}")
+            told.setdefault(top[0], []).append(f"{timed.best}{f' ({percent(ratio - 1)})' if ratio else ''}")
     load = next(variant.answer for variant in fitting.values() if variant.answer is not None)
-    return f"With {workload(load)}, {listed(told)}."
+    return f"With {workload(load)}, {'; '.join(f'{name} has the {listed(what)}' for name, what in told.items())}."
 
 
 def _card(figure: str, fitting: Named, found: Comparison) -> Card:

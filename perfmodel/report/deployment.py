@@ -94,11 +94,9 @@ def time_by_op(phases: Mapping[str, Sequence[Achieved]], names: Mapping[str, str
         first = ordered[:2]
         parts = listed([f"{op.name} {share(op.seconds / total)}" for op in first])
         told.append(f"of {names[phase]}'s {show_seconds(total)} in kernels, {parts}")
-        half = (
-            f"{first[0].name} at twice its speed would save {share(first[0].seconds / total / 2)} of {names[phase]}'s"
-        )
+        half = f"At twice its speed {first[0].name} would save {share(first[0].seconds / total / 2)} of {names[phase]}"
     caption = (
-        f"{capital('; '.join(told))}. {capital(half)}. A bar is all layers of an op together on one GPU; the engine's "
+        f"{capital('; '.join(told))}. {half}. A bar is all layers of an op together on one GPU; the engine's "
         "own time is not in it."
     )
     return Figure("ops", "Time by op", caption, plots, _op_table(phases, names))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from perfmodel.achieved import Achieved, achieved
+from perfmodel.achieved import achieved
 from perfmodel.answer import Estimate, Range
+from perfmodel.errors import RequestError
 from perfmodel.placement import too_big
 from perfmodel.remedies import ways_out
 from perfmodel.report.curves import over_batch, over_context, swings
@@ -18,8 +21,22 @@ from perfmodel.units import show_bytes, show_rate, show_seconds
 
 
 def estimate_page(answer: Estimate, command: str = "") -> Page:
-    """The page; of sizes that are arrays there is none (perfmodel.report.pages says so)."""
-    return _yes(answer, command) if answer.fits else _no(answer, command)
+    """The page; RequestError of sizes that are arrays, which have a table."""
+    first = first_screen(answer)
+    parts: dict[str, Any] = {
+        "what_if": what_if(answer),
+        "figures": _figures(answer) if answer.fits else [memory_bar({"this deployment": answer})],
+        "tables": [weights_by_component(answer), sources(answer)],
+        "lists": [assumptions(answer.assumptions)],
+    }
+    return replace(first, command=command, **parts)
+
+
+def first_screen(answer: Estimate) -> Page:
+    """The answer in words and four numbers, and nothing else yet."""
+    if hasattr(answer.fits, "shape"):
+        raise RequestError("A page is of one batch, prompt and output; of arrays there are to_table() and sweep.")
+    return _yes(answer) if answer.fits else _no(answer)
 
 
 def title(answer: Estimate) -> str:
@@ -28,25 +45,13 @@ def title(answer: Estimate) -> str:
     return f"{plan.model.title} on {plan.gpu_count} × {plan.gpu.title}"
 
 
-def _yes(answer: Estimate, command: str) -> Page:
+def _yes(answer: Estimate) -> Page:
+    warnings = [capital(line) for line in answer.warnings]
+    return Page(title(answer), _headline(answer), _cards(answer), basis(answer), "Fits", True, warnings)
+
+
+def _figures(answer: Estimate) -> list[Figure]:
     phases = {phase: achieved(answer, phase) for phase in ("prefill", "decode")}
-    return Page(
-        title(answer),
-        _headline(answer),
-        _cards(answer),
-        basis(answer),
-        "Fits",
-        True,
-        [capital(line) for line in answer.warnings],
-        what_if=what_if(answer),
-        figures=_figures(answer, phases),
-        tables=[weights_by_component(answer), sources(answer)],
-        lists=[assumptions(answer.assumptions)],
-        command=command,
-    )
-
-
-def _figures(answer: Estimate, phases: dict[str, list[Achieved]]) -> list[Figure]:
     denoises = answer.plan.model.bidirectional
     names = (
         {"prefill": "a whole pass", "decode": "a further pass"}
@@ -130,27 +135,23 @@ def basis(answer: Estimate) -> str:
 # ── the answer is no ─────────────────────────────────────────────────────────────────────────────
 
 
-def _no(answer: Estimate, command: str) -> Page:
+def _no(answer: Estimate) -> Page:
     held = answer.memory
+    cards = [
+        Card("Needed a GPU", show_bytes(held.used), "counted, for the fullest GPU"),
+        Card("A GPU has", show_bytes(held.capacity), "as the driver reports it"),
+        Card("Too much", show_bytes(-held.free), "weights, cache, activations and the engine's reserve"),
+        Card("Largest batch", f"{answer.room[0]:,}", "that fits at this length; 0 where not even one does"),
+    ]
     return Page(
         title(answer),
         f"{too_big(answer.plan, held).rstrip('.')}.",
-        [
-            Card("Needed a GPU", show_bytes(held.used), "counted, for the fullest GPU"),
-            Card("A GPU has", show_bytes(held.capacity), "as the driver reports it"),
-            Card("Too much", show_bytes(-held.free), "weights, cache, activations and the engine's reserve"),
-            Card("Largest batch", f"{answer.room[0]:,}", "that fits at this length; 0 where not even one does"),
-        ],
+        cards,
         f"Asked for: {workload(answer)}.",
         "Does not fit",
         False,
         remedies(ways_out(answer.plan, answer.work)),
         "What would work",
-        what_if=what_if(answer),
-        figures=[memory_bar({"this deployment": answer})],
-        tables=[weights_by_component(answer), sources(answer)],
-        lists=[assumptions(answer.assumptions)],
-        command=command,
     )
 
 

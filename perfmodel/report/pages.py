@@ -13,21 +13,32 @@ from perfmodel.report.figure import Page
 from perfmodel.report.page import html
 
 KINDS = {
-    "perfmodel.answer.Estimate": "perfmodel.report.estimate.estimate_page",
-    "perfmodel.comparison.Comparison": "perfmodel.report.comparison.comparison_page",
-    "perfmodel.serving.question.Serving": "perfmodel.report.serving.serving_page",
-    "perfmodel.table.Table": "perfmodel.report.sweep.table_page",
+    "perfmodel.answer.Estimate": ("perfmodel.report.estimate", "estimate_page"),
+    "perfmodel.comparison.Comparison": ("perfmodel.report.comparison", "comparison_page"),
+    "perfmodel.serving.question.Serving": ("perfmodel.report.serving", "serving_page"),
+    "perfmodel.table.Table": ("perfmodel.report.sweep", "table_page"),
 }
-"""Type of an answer → what makes its page; both by name, so that nothing is loaded that is not asked for."""
+"""Type of an answer → module, and what makes its page there; `first_screen` of that module is its beginning. All by
+name, so that nothing is loaded that is not asked for."""
 
 
 def page_of(answer: Any, command: str = "") -> Page:
     """The page of an answer; RequestError where its kind has none."""
+    module, name = _maker(answer)
+    make: Callable[[Any, str], Page] = getattr(import_module(module), name)
+    return make(answer, command)
+
+
+def first_screen_of(answer: Any) -> Page:
+    """The beginning of its page: the answer in words and a few numbers."""
+    make: Callable[[Any], Page] = import_module(_maker(answer)[0]).first_screen
+    return make(answer)
+
+
+def _maker(answer: Any) -> tuple[str, str]:
     for kind in type(answer).__mro__:
         if maker := KINDS.get(f"{kind.__module__}.{kind.__qualname__}"):
-            module, _, name = maker.rpartition(".")
-            make: Callable[[Any, str], Page] = getattr(import_module(module), name)
-            return make(answer, command)
+            return maker
     known = ", ".join(name.rpartition(".")[2] for name in KINDS)
     raise RequestError(f"There is no page of a {type(answer).__name__}; there are of: {known}.")
 

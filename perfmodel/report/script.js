@@ -37,6 +37,13 @@ function laid(given) {
   }, given);
   layout.legend = Object.assign({ orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, given.legend);
   layout.xaxis = axis(given.xaxis);
+  const ticks = given.xaxis && given.xaxis.tickvals;
+  if (narrow.matches && ticks && ticks.length > 4) {
+    const every = Math.ceil(ticks.length / 4);
+    for (const name of ["tickvals", "ticktext"]) {
+      if (given.xaxis[name]) layout.xaxis[name] = given.xaxis[name].filter((_, i) => i % every === 0);
+    }
+  }
   layout.yaxis = axis(given.yaxis);
   const lines = (given.shapes || []).map((shape) => Object.assign({}, shape, { line: Object.assign({ width: 1.5, color: value("--ink") }, shape.line) }));
   layout.shapes = lines;

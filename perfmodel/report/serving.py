@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from perfmodel.latency import Time
 from perfmodel.report.charts import stacked_bars
 from perfmodel.report.deployment import assumptions, sources, spent
-from perfmodel.report.estimate import title as title_of
 from perfmodel.report.figure import Card, Figure, Page, Plot, Tabled
 from perfmodel.report.traces import axis, log_axis, markers, said, steps, thinned
 from perfmodel.report.words import capital, factor, share
@@ -28,20 +28,26 @@ FULL = 0.9
 
 def serving_page(answer: Serving, command: str = "") -> Page:
     """The page."""
-    return Page(
-        title_of(answer.estimate) + ", under load",
-        _headline(answer),
-        _cards(answer),
-        _basis(answer),
+    seen = Tabled("seen", _table(answer), "Of all requests that were simulated.")
+    return replace(
+        first_screen(answer),
         figures=_figures(answer),
-        notices=[capital(line) for line in answer.estimate.warnings],
-        tables=[
-            Tabled("seen", _table(answer), "Seconds, over all requests that were simulated."),
-            sources(answer.estimate),
-        ],
+        tables=[seen, sources(answer.estimate)],
         lists=[assumptions(answer.assumptions)],
         command=command,
     )
+
+
+def first_screen(answer: Serving) -> Page:
+    """What users see, and nothing else yet."""
+    warnings = [capital(line) for line in answer.estimate.warnings]
+    return Page(f"{title_of(answer)}, under load", _headline(answer), _cards(answer), _basis(answer), notices=warnings)
+
+
+def title_of(answer: Serving) -> str:
+    """Model and devices; of pools, of both."""
+    plan = answer.estimate.plan
+    return f"{plan.model.title} on {answer.load.gpu_count} × {plan.gpu.title}"
 
 
 def traffic(answer: Serving) -> str:
@@ -113,7 +119,7 @@ def _chances(answer: Serving) -> Figure:
         f"A steep line is a server on which all users see the same; here the slowest hundredth wait {factor(spread)} "
         f"as long for the first token as the middle one, and {show_seconds(seen['e2e_s'].p99)} for the whole answer."
     )
-    return Figure("chances", "Which part of the users is served within a time", caption, plots, _table(answer))
+    return Figure("chances", "Which part of the users is served within a time", caption, plots)
 
 
 def _within(title: str, seconds: Sequence[float]) -> Plot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from perfmodel.errors import RequestError
@@ -49,20 +50,30 @@ MOST_FRONT, MOST_VALUES = 60, 12
 
 def table_page(table: Table, command: str = "") -> Page:
     """The page; RequestError of a table that is no sweep's, or has no row."""
-    if not len(table) or "fits" not in table.columns or "tpot_s" not in table.columns:
-        raise RequestError("There is no page of this table: it needs rows, and the columns fits and tpot_s of a sweep.")
-    rows = Rows(table)
+    rows = rows_of(table)
+    best = [_best_table(rows)] if rows.fitting else []
+    figures = _figures(rows) if rows.fitting else []
+    return replace(first_screen(table), figures=figures, tables=[*best, *_left_out(rows)], command=command)
+
+
+def first_screen(table: Table) -> Page:
+    """What is best in what, and nothing else yet."""
+    rows = rows_of(table)
     return Page(
         f"Sweep of {many(len(table), 'configuration')}",
         _headline(rows),
         _cards(rows),
-        "Each figure is expected; its 80 % interval stands in the table that the sweep writes.",
+        "Figures are expected ones; their 80 % intervals stand in the table of the sweep.",
         "" if rows.fitting else "Nothing fits",
         bool(rows.fitting),
-        figures=_figures(rows) if rows.fitting else [],
-        tables=[*([_best_table(rows)] if rows.fitting else []), *_left_out(rows)],
-        command=command,
     )
+
+
+def rows_of(table: Table) -> Rows:
+    """The rows of a sweep; RequestError of another table."""
+    if not len(table) or "fits" not in table.columns or "tpot_s" not in table.columns:
+        raise RequestError("There is no page of this table: it needs rows, and the columns fits and tpot_s of a sweep.")
+    return Rows(table)
 
 
 class Rows:
@@ -162,7 +173,7 @@ def fronts(rows: Rows, x: str, y: str) -> dict[str, list[int]]:
     a, b = (rows.columns[name] * side for name, side in zip((x, y), sides, strict=True))
     groups: dict[str, list[int]] = {}
     for i in rows.fitting:
-        groups.setdefault(rows.workload(i), []).append(i)
+        groups.setdefault(rows.workload(i) or "front", []).append(i)
     return {
         name: [some[k] for k in sorted(frontier([(float(a[i]), float(b[i])) for i in some]))]
         for name, some in groups.items()
@@ -188,7 +199,7 @@ def _front(rows: Rows, x: str, y: str, place: int) -> Figure:
     ]
     title = f"{capital(up.title)} against {across.title}"
     ordered = sorted(front, key=lambda i: (front[i], float(rows.columns[x][i])))
-    own = found[rows.workload(rows.fitting[0])]
+    own = next(iter(found.values()))
     ends = sorted(own, key=lambda i: float(rows.columns[x][i]))
     apart = " of the same lengths, which have a front each" if len(found) > 1 else ""
     beaten = "is beaten in both by none" if len(front) == 1 else "are beaten in both by none"

@@ -167,7 +167,7 @@ def axis(title: str, suffix: str = "") -> dict[str, Any]:
 
 def si_axis(title: str, suffix: str = "") -> dict[str, Any]:
     """A linear axis from 0 with prefixes of units, as in 10 ms."""
-    prefixes = {"exponentformat": "SI", "minexponent": 0, "rangemode": "tozero", "nticks": 6}
+    prefixes = {"exponentformat": "SI", "minexponent": 0, "rangemode": "tozero", "nticks": 5, "tickangle": 0}
     return axis(title, suffix) | prefixes
 
 
