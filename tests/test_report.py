@@ -219,6 +219,14 @@ def test_ladders_rise_from_end_to_end(least: int, most: int, including: list[int
     assert max(found) == max(least, most, *including)
 
 
+def test_sliders_need_no_curve(answer: pm.Estimate) -> None:
+    bare = what_if(answer)._replace(curve=None)
+    text = html(Page("t", "h", [], what_if=bare))
+    assert "Plotly, Inc." not in text
+    assert data(text)["what_if"]["curve"] is None
+    check(text)
+
+
 # ── sensitivity and fronts ───────────────────────────────────────────────────────────────────────
 
 

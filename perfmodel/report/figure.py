@@ -94,7 +94,7 @@ class Curve(NamedTuple):
 
 
 class WhatIf(NamedTuple):
-    """Sliders over a grid that was computed beforehand: numbers, a verdict and a curve that follow them.
+    """Sliders over a grid that was computed beforehand: numbers, a verdict and perhaps a curve that follow them.
 
     good  at every combination of the verdict's axes, whether the answer is yes
     """
@@ -104,7 +104,7 @@ class WhatIf(NamedTuple):
     numbers: Sequence[Looked]
     verdict: Looked
     good: Sequence[bool]
-    curve: Curve
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from perfmodel.report.figure import Figure, Looked, Page, Plot, WhatIf
+from perfmodel.report.figure import Curve, Figure, Looked, Page, Plot, WhatIf
 from perfmodel.report.traces import rounded, thinned
 from perfmodel.table import Table, shown
 
@@ -30,7 +30,9 @@ def html(page: Page) -> str:
     frame = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     frame.filters["unbroken"] = unbroken
     template = frame.from_string(_file("page.html"))
-    drawn = any(figure.plots for figure in page.figures) or page.what_if is not None
+    drawn = any(figure.plots for figure in page.figures) or (
+        page.what_if is not None and page.what_if.curve is not None
+    )
     scripts = [get_plotlyjs(), _file("script.js")] if drawn else [_file("script.js")]
     return template.render(
         page=page,
@@ -69,18 +71,21 @@ def plot_data(plot: Plot) -> dict[str, Any]:
 
 def what_if_data(what_if: WhatIf) -> dict[str, Any]:
     """A grid as the script looks it up: texts and points by the flat index over their axes."""
-    curve = what_if.curve
     return {
         "axes": [{"values": list(axis.values), "start": axis.start} for axis in what_if.axes],
         "numbers": [_looked(number) for number in what_if.numbers],
         "verdict": _looked(what_if.verdict) | {"good": [int(good) for good in what_if.good]},
-        "curve": {
-            "axes": list(curve.axes),
-            "x": [rounded(x) for x in curve.x],
-            "y": [rounded(y) for y in curve.y],
-            "ok": [int(ok) for ok in curve.ok],
-            "layout": curve.layout,
-        },
+        "curve": what_if.curve and _curve(what_if.curve),
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "axes": list(curve.axes),
+        "x": [rounded(x) for x in curve.x],
+        "y": [rounded(y) for y in curve.y],
+        "ok": [int(ok) for ok in curve.ok],
+        "layout": curve.layout,
     }
 
 

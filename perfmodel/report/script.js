@@ -56,7 +56,6 @@ function draw() {
   for (const [id, plot] of Object.entries(held.plots)) {
     Plotly.react(id, plot.data.map(painted), laid(plot.layout), look);
   }
-  if (held.what_if) show();
 }
 
 /* sliders: everything is looked up in what was computed beforehand */
@@ -104,11 +103,12 @@ function show() {
     document.getElementById("note-" + i).textContent = number.notes[where];
     figure.closest(".card").classList.toggle("off", !good);
   });
-  curve(at);
+  if (held.what_if.curve) curve(at);
 }
 
 if (held.what_if) {
   sliders.forEach((slider) => slider.addEventListener("input", show));
+  show();
   document.getElementById("if-reset").addEventListener("click", () => {
     sliders.forEach((slider, i) => { slider.value = held.what_if.axes[i].start; });
     show();
@@ -129,9 +129,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+function drawn() {
+  draw();
+  if (held.what_if && held.what_if.curve) show();
+}
+
 if (typeof Plotly !== "undefined") {
   draw();
-  for (const query of [dark, narrow, paper]) query.addEventListener("change", draw);
-  addEventListener("beforeprint", () => { document.documentElement.dataset.print = ""; draw(); });
-  addEventListener("afterprint", () => { delete document.documentElement.dataset.print; draw(); });
+  for (const query of [dark, narrow, paper]) query.addEventListener("change", drawn);
+  addEventListener("beforeprint", () => { document.documentElement.dataset.print = ""; drawn(); });
+  addEventListener("afterprint", () => { delete document.documentElement.dataset.print; drawn(); });
 }
