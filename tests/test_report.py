@@ -330,6 +330,15 @@ def test_sweeps_of_several_kinds_are_drawn_by_kind() -> None:
     assert page.figures[-1].name == "choices"
 
 
+def test_the_page_of_a_large_sweep_is_small() -> None:
+    table = pm.sweep("llama3-8b", "h100", batch=range(1, 65), prompt=range(64, 64 * 17, 64), output=range(32, 353, 32))
+    page = page_of(table)
+    assert len(json.dumps([plot.traces for figure in page.figures for plot in figure.plots])) < 400_000
+    assert page.figures[0].plots[0].of == len(table)
+    assert len(page.figures[0].plots[0].traces) <= 4
+    assert "points are drawn, evenly chosen" in html(page)
+
+
 def test_a_sweep_of_which_nothing_fits() -> None:
     page = page_of(pm.sweep("llama3-70b", "h100", tp=1, batch=[1, 2]))
     check(html(page))

@@ -231,6 +231,13 @@ def test_texts_stand_out_in_light_and_dark(pages: Path, browser: Any, scheme: st
 
 def test_print_is_light_and_whole(pages: Path, browser: Any) -> None:
     with Seen(browser, pages / "estimate.html", scheme="dark") as seen:
+        width = "document.querySelector('#roofline-0 svg').clientWidth"
+        before = seen.page.evaluate(width)
+        seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert seen.page.evaluate(width) == 640 < before, "what a sheet has room for"
+        assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        seen.until(f"{width} === {before}")
         pdf = seen.page.pdf()
         assert pdf.startswith(b"%PDF")
         assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") + pdf.count(b"/Type /Page/") >= 3

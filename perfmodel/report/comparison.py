@@ -42,10 +42,10 @@ TIMED = {
 }
 COUNTED: dict[str, tuple[str, Callable[[float], str]]] = {
     "gpu_count": ("GPUs", lambda n: f"{n:,.0f}"),
-    "memory_bytes": ("memory of a GPU", lambda n: show_bytes(n, 3)),
-    "room_sequences": ("room", lambda n: "no limit" if n >= UNLIMITED else f"{n:,.0f}"),
-    "e2e_s": ("end to end", show_seconds),
-    "tokens_per_s_per_user": ("tokens/s per user", show_rate),
+    "memory_bytes": ("Memory of a GPU", lambda n: show_bytes(n, 3)),
+    "room_sequences": ("Room", lambda n: "no limit" if n >= UNLIMITED else f"{n:,.0f}"),
+    "e2e_s": ("End to end", show_seconds),
+    "tokens_per_s_per_user": ("Tokens/s per user", show_rate),
 }
 """Figures that stand in the table alone → its column, and how a value is shown."""
 
@@ -236,9 +236,9 @@ def _front(answers: Mapping[str, Estimate]) -> Figure:
 def table(found: Comparison) -> Table:
     """Figures of every configuration, each with its ratio to the baseline's."""
     shows = COUNTED | {name: (timed.title, timed.show) for name, timed in TIMED.items()}
-    columns: dict[str, list[str]] = {"configuration": []}
+    columns: dict[str, list[str]] = {"Configuration": []}
     for name, variant in names(found).items():
-        columns["configuration"].append(name if variant.fits else f"{name} (does not fit)")
+        columns["Configuration"].append(name if variant.fits else f"{name} (does not fit)")
         for key, figure in variant.figures(found.baseline).items():
             title, show = shows[key]
             near = " ~" if figure.within else ""

@@ -14,7 +14,7 @@ from perfmodel.report.charts import stacked_bars
 from perfmodel.report.figure import Figure, Listed, Plot, Tabled
 from perfmodel.report.words import capital, listed, share
 from perfmodel.table import Table
-from perfmodel.units import show_bytes, show_bytes_per_s, show_flops_per_s, show_seconds
+from perfmodel.units import show_bytes, show_bytes_per_s, show_flops_per_s, show_scaled, show_seconds
 
 PARTS = {"weights": "weights", "kv_cache": "KV cache", "activations": "activations", "reserve": "reserve"}
 MOST_OPS = 12
@@ -144,7 +144,7 @@ def sources(answer: Estimate) -> Tabled:
     model, gpu = answer.plan.model, answer.plan.gpu
     cited: dict[str, list[str]] = {model.source: [f"sizes of {model.name}"]}
     for name, one in gpu_figures(gpu).items():
-        told = f"{name.replace('_', ' ').replace('.', ' ')} {_figure_text(one['value'], one['unit'])}"
+        told = f"{_spoken(name)} {_figure_text(one['value'], one['unit'])}"
         cited.setdefault(one["source"] or "", []).append(told)
     rows = [(*_cited(source), "; ".join(told)) for source, told in cited.items()]
     heads = ("source", "address", "what it tells")
@@ -154,10 +154,17 @@ def sources(answer: Estimate) -> Tabled:
     return Tabled("sources", table, f"Datasheet figures of {gpu.title}, and what describes {model.title}.")
 
 
+def _spoken(name: str) -> str:
+    """A figure of a spec in words: "scale_up.0.bandwidth" → "scale up bandwidth"."""
+    return " ".join(part for part in name.replace("_", " ").split(".") if not part.isdigit())
+
+
 def _figure_text(value: object, unit: str) -> str:
     shows = {"bytes": show_bytes, "bytes/s": show_bytes_per_s, "FLOP/s": show_flops_per_s}
     if unit in shows and isinstance(value, (int, float)):
         return shows[unit](value)
+    if unit == "Hz" and isinstance(value, float):
+        return f"{show_scaled(value)}Hz"
     return f"{value:,g} {unit}".strip() if isinstance(value, float) else f"{value} {unit}".strip()
 
 

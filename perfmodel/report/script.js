@@ -4,6 +4,8 @@ const held = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 36rem)");
 const paper = matchMedia("print");
+const page = 640; /* pixels of a plot on paper: A4 and letter have room for them */
+const printing = () => paper.matches || "print" in document.documentElement.dataset;
 const value = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colour = (i) => (i === null || i === undefined ? value("--faint") : value("--c" + i));
 
@@ -47,6 +49,7 @@ function laid(given) {
   layout.yaxis = axis(given.yaxis);
   const lines = (given.shapes || []).map((shape) => Object.assign({}, shape, { line: Object.assign({ width: 1.5, color: value("--ink") }, shape.line) }));
   layout.shapes = lines;
+  if (printing()) layout.width = page;
   return layout;
 }
 
@@ -132,6 +135,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 function drawn() {
   draw();
   if (held.what_if && held.what_if.curve) show();
+  if (!printing()) for (const plot of document.querySelectorAll(".plot")) Plotly.Plots.resize(plot);
 }
 
 if (typeof Plotly !== "undefined") {

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any, NamedTuple
 
 from perfmodel.errors import RequestError
 from perfmodel.frontier import frontier
 from perfmodel.report.charts import Spot, pareto, ranked_bars
 from perfmodel.report.figure import Card, Figure, Page, Tabled
+from perfmodel.report.page import ROWS
 from perfmodel.report.traces import COLOURS, thinned
 from perfmodel.report.words import capital, factor, listed, many, share
 from perfmodel.table import Table, shown
@@ -103,11 +105,12 @@ class Rows:
         return ", ".join(f"{name} {_word(self.columns[name][i])}" for name in WORKLOAD if name in self.varied)
 
     def series(self, i: int) -> str:
-        """What a row is drawn as: by the first choice that differs in few enough ways, or by its workload."""
+        """What a row is drawn as: by the first choice that differs in few enough ways, or by its workload if it does."""
         choices = [name for name in self.varied if name not in WORKLOAD and len(self.varied[name]) <= COLOURS]
         if choices:
             return f"{choices[0].replace('_', ' ')} {_word(self.columns[choices[0]][i])}"
-        return self.workload(i) or "configurations"
+        workloads = prod(len(self.varied.get(name, [None])) for name in WORKLOAD)
+        return self.workload(i) if 1 < workloads <= COLOURS else "configurations"
 
     def best(self, goal: Goal, among: Sequence[int] | None = None) -> int:
         """The row that is best by a goal, of those that fit."""
@@ -171,12 +174,14 @@ def fronts(rows: Rows, x: str, y: str) -> dict[str, list[int]]:
     """Of every workload, the rows that fit and that nothing beats in both figures."""
     sides = [-1.0 if _goal(name).more else 1.0 for name in (x, y)]
     a, b = (rows.columns[name] * side for name, side in zip((x, y), sides, strict=True))
-    groups: dict[str, list[int]] = {}
+    values = list(zip(a.tolist(), b.tolist(), strict=True))
+    sizes = [rows.columns[name].tolist() for name in WORKLOAD if name in rows.varied]
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for i in rows.fitting:
-        groups.setdefault(rows.workload(i) or "front", []).append(i)
+        groups.setdefault(tuple(size[i] for size in sizes), []).append(i)
     return {
-        name: [some[k] for k in sorted(frontier([(float(a[i]), float(b[i])) for i in some]))]
-        for name, some in groups.items()
+        rows.workload(some[0]) or "front": [some[k] for k in sorted(frontier([values[i] for i in some]))]
+        for some in groups.values()
     }
 
 
@@ -184,6 +189,8 @@ def _front(rows: Rows, x: str, y: str, place: int) -> Figure:
     across, up = _goal(x), _goal(y)
     found = fronts(rows, x, y)
     front = {i: name for name, some in found.items() for i in some}
+    ordered = sorted(front, key=lambda i: (front[i], float(rows.columns[x][i])))
+    drawn = [*thinned(ordered), *thinned([i for i in rows.fitting if i not in front])]
     spots = [
         Spot(
             float(rows.columns[x][i]),
@@ -195,10 +202,9 @@ def _front(rows: Rows, x: str, y: str, place: int) -> Figure:
             ],
             front.get(i, ""),
         )
-        for i in _few(rows.fitting, front)
+        for i in drawn
     ]
     title = f"{capital(up.title)} against {across.title}"
-    ordered = sorted(front, key=lambda i: (front[i], float(rows.columns[x][i])))
     own = next(iter(found.values()))
     ends = sorted(own, key=lambda i: float(rows.columns[x][i]))
     apart = " of the same lengths, which have a front each" if len(found) > 1 else ""
@@ -208,13 +214,9 @@ def _front(rows: Rows, x: str, y: str, place: int) -> Figure:
         told += f"; {'the first goes' if apart else 'they go'} from {rows.told(ends[0])} to {rows.told(ends[-1])}"
     better = "Up" if up.more else "Down"
     plot = pareto(title, spots, across.title, up.title, (across.unit, up.unit))
-    table = _rows_table(rows, ordered)
+    plot = plot._replace(drawn=len(drawn), of=len(rows.fitting))
+    table = _rows_table(rows, thinned(ordered, ROWS))
     return Figure(f"front-{place}", title, f"{better} and to the left is better. {told}.", [plot], table)
-
-
-def _few(fitting: Sequence[int], front: Mapping[int, str]) -> list[int]:
-    """Rows to be drawn of a long table: all of the fronts, others evenly chosen."""
-    return [*front, *thinned([i for i in fitting if i not in front])]
 
 
 def _rows_table(rows: Rows, some: Sequence[int]) -> Table:

@@ -48,7 +48,7 @@ def markers(
     symbol: str = "circle",
     sizes: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """A series of points; `texts` are of `said`."""
+    """A series of points; `texts` are of `said`. Hollow ones have a line that dark paper shows too."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -58,7 +58,8 @@ def markers(
         "y": [rounded(y) for _, y in at],
         "text": list(texts),
         "hoverinfo": "text",
-        "marker": {"size": 7 if sizes is None else list(sizes), "opacity": 0.75, "symbol": symbol},
+        "marker": {"size": 7 if sizes is None else list(sizes), "opacity": 0.75, "symbol": symbol}
+        | ({"line": {"width": 1.5}, "opacity": 1} if symbol.endswith("-open") else {}),
     }
 
 
