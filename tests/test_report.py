@@ -339,6 +339,17 @@ def test_the_page_of_a_large_sweep_is_small() -> None:
     assert "points are drawn, evenly chosen" in html(page)
 
 
+def test_what_is_not_known_of_some_rows_is_left_out() -> None:
+    one, other = (pm.sweep("llama3-8b", gpu, batch=[1, 8]) for gpu in ("h100", "mi300x"))
+    columns = {name: [*one[name], *other.columns.get(name, [float("nan")] * 2)] for name in one.columns}
+    page = page_of(Table(columns))
+    check(html(page))
+    assert "gpu h100" in page.cards[-1].note
+    front = page.figures[1].plots[0]
+    assert front.of == 2, "of mi300x no price is on file"
+    assert page.figures[0].plots[0].of == 4
+
+
 def test_a_sweep_of_which_nothing_fits() -> None:
     page = page_of(pm.sweep("llama3-70b", "h100", tp=1, batch=[1, 2]))
     check(html(page))
@@ -346,7 +357,9 @@ def test_a_sweep_of_which_nothing_fits() -> None:
 
 
 def test_what_has_no_page_says_so(answer: pm.Estimate, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no page of a dict; there are of: Estimate, Comparison, Serving, Table"):
+    with pytest.raises(
+        RequestError, match="no page of a dict; there are of: Estimate, Comparison, Serving, Sweep, Table"
+    ):
         page_of({})
     with pytest.raises(RequestError, match="of a sweep"):
         page_of(Table({"a": [1]}))

@@ -16,6 +16,7 @@ KINDS = {
     "perfmodel.answer.Estimate": ("perfmodel.report.estimate", "estimate_page"),
     "perfmodel.comparison.Comparison": ("perfmodel.report.comparison", "comparison_page"),
     "perfmodel.serving.question.Serving": ("perfmodel.report.serving", "serving_page"),
+    "perfmodel.study.result.Sweep": ("perfmodel.report.sweep", "table_page"),
     "perfmodel.table.Table": ("perfmodel.report.sweep", "table_page"),
 }
 """Type of an answer → module, and what makes its page there; `first_screen` of that module is its beginning. All by

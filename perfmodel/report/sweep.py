@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import prod
+from math import isfinite, prod
 from typing import Any, NamedTuple
 
 from perfmodel.errors import RequestError
@@ -50,19 +50,19 @@ WORKLOAD = ("prompt", "output")
 MOST_FRONT, MOST_VALUES = 60, 12
 
 
-def table_page(table: Table, command: str = "") -> Page:
-    """The page; RequestError of a table that is no sweep's, or has no row."""
-    rows = rows_of(table)
+def table_page(swept: Any, command: str = "") -> Page:
+    """The page of a table, or of what has one; RequestError of one that is no sweep's, or has no row."""
+    rows = rows_of(swept)
     best = [_best_table(rows)] if rows.fitting else []
     figures = _figures(rows) if rows.fitting else []
-    return replace(first_screen(table), figures=figures, tables=[*best, *_left_out(rows)], command=command)
+    return replace(first_screen(swept), figures=figures, tables=[*best, *_left_out(rows)], command=command)
 
 
-def first_screen(table: Table) -> Page:
+def first_screen(swept: Any) -> Page:
     """What is best in what, and nothing else yet."""
-    rows = rows_of(table)
+    rows = rows_of(swept)
     return Page(
-        f"Sweep of {many(len(table), 'configuration')}",
+        f"Sweep of {many(rows.n, 'configuration')}",
         _headline(rows),
         _cards(rows),
         "Figures are expected ones; their 80 % intervals stand in the table of the sweep.",
@@ -71,8 +71,9 @@ def first_screen(table: Table) -> Page:
     )
 
 
-def rows_of(table: Table) -> Rows:
-    """The rows of a sweep; RequestError of another table."""
+def rows_of(swept: Any) -> Rows:
+    """The rows of a table, or of what has one, of a sweep; RequestError of another table."""
+    table: Table = getattr(swept, "table", swept)
     if not len(table) or "fits" not in table.columns or "tpot_s" not in table.columns:
         raise RequestError("There is no page of this table: it needs rows, and the columns fits and tpot_s of a sweep.")
     return Rows(table)
@@ -91,7 +92,15 @@ class Rows:
         self.varied = {name: values for name in asked if len(values := _distinct(self.columns[name])) > 1}
 
     def goals(self) -> list[Goal]:
-        return [goal for goal in GOALS if goal.column in self.columns]
+        """Figures that some row that fits has; a price, for one, need not be known."""
+        return [goal for goal in GOALS if goal.column in self.columns and self.known(goal.column)]
+
+    def known(self, *columns: str) -> list[int]:
+        """Rows that fit and have a value in all of these columns."""
+        import numpy as np
+
+        finite = np.logical_and.reduce([np.isfinite(self.columns[name].astype(float)) for name in columns])
+        return [i for i in self.fitting if finite[i]]
 
     def told(self, i: int) -> str:
         """What tells a row from others, in words."""
@@ -105,7 +114,7 @@ class Rows:
         return ", ".join(f"{name} {_word(self.columns[name][i])}" for name in WORKLOAD if name in self.varied)
 
     def series(self, i: int) -> str:
-        """What a row is drawn as: by the first choice that differs in few enough ways, or by its workload if it does."""
+        """What a row is drawn as: by the first choice that differs in few ways, else by its workload if that does."""
         choices = [name for name in self.varied if name not in WORKLOAD and len(self.varied[name]) <= COLOURS]
         if choices:
             return f"{choices[0].replace('_', ' ')} {_word(self.columns[choices[0]][i])}"
@@ -116,7 +125,7 @@ class Rows:
         """The row that is best by a goal, of those that fit."""
         import numpy as np
 
-        some = np.asarray(self.fitting if among is None else among)
+        some = np.asarray(self.known(goal.column) if among is None else among)
         values = self.columns[goal.column][some]
         return int(some[values.argmax() if goal.more else values.argmin()])
 
@@ -160,7 +169,7 @@ def _cards(rows: Rows) -> list[Card]:
 
 
 def _figures(rows: Rows) -> list[Figure]:
-    held = [pair for pair in FRONTS if all(name in rows.columns for name in pair)]
+    held = [pair for pair in FRONTS if all(name in rows.columns for name in pair) and rows.known(*pair)]
     first = [pair for pair in held if pair[0] == "tpot_s"][:1]
     found = [_front(rows, x, y, i) for i, (x, y) in enumerate([*first, *(p for p in held if p[0] == "ttft_s")])]
     return [*found, *([_choices(rows)] if set(rows.varied) - set(WORKLOAD) else [])]
@@ -177,7 +186,7 @@ def fronts(rows: Rows, x: str, y: str) -> dict[str, list[int]]:
     values = list(zip(a.tolist(), b.tolist(), strict=True))
     sizes = [rows.columns[name].tolist() for name in WORKLOAD if name in rows.varied]
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for i in rows.fitting:
+    for i in rows.known(x, y):
         groups.setdefault(tuple(size[i] for size in sizes), []).append(i)
     return {
         rows.workload(some[0]) or "front": [some[k] for k in sorted(frontier([values[i] for i in some]))]
@@ -190,7 +199,8 @@ def _front(rows: Rows, x: str, y: str, place: int) -> Figure:
     found = fronts(rows, x, y)
     front = {i: name for name, some in found.items() for i in some}
     ordered = sorted(front, key=lambda i: (front[i], float(rows.columns[x][i])))
-    drawn = [*thinned(ordered), *thinned([i for i in rows.fitting if i not in front])]
+    known = rows.known(x, y)
+    drawn = [*thinned(ordered), *thinned([i for i in known if i not in front])]
     spots = [
         Spot(
             float(rows.columns[x][i]),
@@ -214,7 +224,7 @@ def _front(rows: Rows, x: str, y: str, place: int) -> Figure:
         told += f"; {'the first goes' if apart else 'they go'} from {rows.told(ends[0])} to {rows.told(ends[-1])}"
     better = "Up" if up.more else "Down"
     plot = pareto(title, spots, across.title, up.title, (across.unit, up.unit))
-    plot = plot._replace(drawn=len(drawn), of=len(rows.fitting))
+    plot = plot._replace(drawn=len(drawn), of=len(known))
     table = _rows_table(rows, thinned(ordered, ROWS))
     return Figure(f"front-{place}", title, f"{better} and to the left is better. {told}.", [plot], table)
 
@@ -224,7 +234,8 @@ def _rows_table(rows: Rows, some: Sequence[int]) -> Table:
         name.replace("_", " "): [_word(rows.columns[name][i]) for i in some] for name in rows.varied
     }
     for goal in rows.goals():
-        columns[goal.title] = [goal.show(float(rows.columns[goal.column][i])) for i in some]
+        values = [float(rows.columns[goal.column][i]) for i in some]
+        columns[goal.title] = [goal.show(value) if isfinite(value) else "–" for value in values]
     return Table(columns)
 
 
