@@ -632,7 +632,7 @@ def test_the_page_is_one_file_and_escapes_what_it_is_given(table, run, tmp_path:
     assert "<img" not in own(text)
     assert "&lt;script&gt;" in text
     drawn = data(text)["plots"]["points-0"]["data"]
-    assert [trace["name"] for trace in drawn[3:]] == ["ttft_ms", "tpot_ms"]
+    assert [trace["name"] for trace in drawn[3:]] == ["tpot_ms", "ttft_ms"]
     assert "perfmodel validate published" in text
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from perfmodel.published.comparison import Comparison
@@ -50,7 +51,8 @@ def predicted_against_measured(found: Sequence[Prediction]) -> Figure:
         return Figure("points", title, "Nothing was predicted, so that there is nothing to draw.", [])
     drawn = thinned(scored)
     values = [value for p in drawn for value in (p.row.value, p.expected)]
-    metrics = sorted({p.row.metric for p in drawn}, key=lambda name: -sum(p.row.metric == name for p in drawn))
+    counts = Counter(p.row.metric for p in drawn)
+    metrics = sorted(counts, key=lambda name: (-counts[name], name))
     traces = equal_lines(values)
     for colour, metric in enumerate(metrics):
         some = [p for p in drawn if p.row.metric == metric]
