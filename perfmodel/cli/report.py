@@ -51,12 +51,17 @@ def _screen(found: Any) -> str:
 
     from perfmodel.cli.screen import bold, narrowed, width, wrapped
 
-    spare = tuple(name for name in SPARE if name not in found.by)
     title = bold(textwrap.fill(found.title(), width()))
     parts = [title, *(wrapped("Note", line) for line in found.notes())]
-    parts += [f"\n{bold(table.title)}\n{narrowed(table.columns, spare)}" for table in found.tables()]
+    parts += [f"\n{bold(table.title)}\n{narrowed(table.columns, _spare(found, table))}" for table in found.tables()]
     return "\n".join(parts)
 
 
-SPARE = ("mean", "predicted", "torch", "date", "on", "measured", "shape")
+def _spare(found: Any, table: Any) -> tuple[str, ...]:
+    """Columns that a narrow terminal goes without: what is grouped by stays, unless it is the same in every row."""
+    same = {name for name in found.by if name in table.columns and len(set(table[name])) == 1}
+    return tuple(name for name in SPARE if name not in found.by or name in same)
+
+
+SPARE = ("mean", "predicted", "torch", "date", "device", "on", "measured", "shape")
 """Columns that a narrow terminal goes without, the first named first."""
