@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from perfmodel.arithmetic import Number, maximum, minimum
 from perfmodel.block import Block
@@ -168,7 +170,14 @@ def reserve_bytes(plan: Deployment) -> Number:
 
 def most_sequences(plan: Deployment, work: Workload) -> int:
     """The largest batch that fits at the workload's lengths; 0 when not even one does."""
-    return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits)
+    groups = plan.replicas * plan.dp
+    guess = groups
+    for _ in range(2):  # the cache grows with the batch, and most of the rest does not
+        held = memory(plan, replace(work, batch=guess))
+        if held.kv_cache <= 0:
+            return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits)
+        guess = max(groups * int((held.free + held.kv_cache) * (guess // groups) // held.kv_cache), groups)
+    return _largest(lambda batch: memory(plan, replace(work, batch=batch)).fits, guess)
 
 
 def longest_context(plan: Deployment, work: Workload) -> int:
@@ -180,16 +189,16 @@ UNLIMITED = 2**40
 """Tokens of a context that no memory limits: where a state or windows hold what is kept."""
 
 
-def _largest(fits: object, limit: int = UNLIMITED) -> int:
-    """The largest n that `fits`, which is true up to some n and false after it."""
-    low, high = 0, 1
-    while high < limit and fits(high):  # type: ignore[operator]
-        low, high = high, high * 2
-    if high >= limit and fits(limit):  # type: ignore[operator]
-        return limit
+def _largest(fits: Callable[[int], Any], guess: int = 0) -> int:
+    """The largest n up to UNLIMITED that `fits`, which is true up to some n and false after it; `guess` is near it."""
+    low, high, step, at = 0, UNLIMITED + 1, 1, min(max(guess, 1), UNLIMITED)
     while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)  # type: ignore[operator]
+        low, high = (at, high) if fits(at) else (low, at)
+        if high > UNLIMITED or not low:  # all or none fit so far: further from the guess, twice as far each time
+            at = min(low + step, UNLIMITED) if low else max(high - step, 1)
+            step *= 2
+        else:
+            at = (low + high) // 2
     return low
 
 

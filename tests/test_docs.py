@@ -41,7 +41,7 @@ def test_every_command_and_flag_is_documented(command: str, flags: set[str]) -> 
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     sections = {part.split("\n", 1)[0]: part for part in text.split("## ")}
     assert command in sections
-    written = set(re.findall(r"`(--?[a-z][a-z-]*)", sections[command]))
+    written = set(re.findall(r"`(--?[a-z][a-z0-9-]*)", sections[command]))
     if "all flags of `estimate` that shape the question" in sections[command]:
         written |= commands()["perfmodel explain"]
     assert flags == written

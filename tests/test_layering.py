@@ -75,9 +75,29 @@ ROWS = (
     ("serving.seen",),
     ("serving.load",),
     ("serving.theory",),
+    ("serving.steady",),
     ("serving.disaggregated",),
     ("serving.question",),
     ("serving",),
+    ("planning.goals",),
+    ("launch.flags", "launch.nodes"),
+    ("launch.sheet", "launch.asked"),
+    ("launch.checkpoint", "launch.words", "launch.kubernetes", "launch.load"),
+    ("launch.vllm", "launch.sglang", "launch.trtllm", "launch.llama_cpp"),
+    ("launch.server",),
+    ("launch.question",),
+    ("launch",),
+    ("planning.prices",),
+    ("planning.demand",),
+    ("planning.reach", "planning.bounds"),
+    ("planning.space",),
+    ("planning.option",),
+    ("planning.search",),
+    ("planning.pools",),
+    ("planning.robust", "planning.misses", "planning.changes"),
+    ("planning.answer", "planning.advising"),
+    ("planning.question",),
+    ("planning",),
     ("references",),
     ("report",),
     ("published",),
@@ -115,10 +135,21 @@ ROWS = (
 )
 HEAVY = {
     "pydantic": {"units", "spec", "gpu", "calibrated", "model", "block", "layers", "references", "measured"},
-    "yaml": {"catalog"},
+    "yaml": {"catalog", "launch"},
     "typer": {"cli"},
     "pandas": {"table", "fitting"},
-    "numpy": {"arithmetic", "workload", "latency", "speculation", "grid", "published", "fitting", "serving", "report"},
+    "numpy": {
+        "arithmetic",
+        "workload",
+        "latency",
+        "speculation",
+        "grid",
+        "published",
+        "fitting",
+        "serving",
+        "planning",
+        "report",
+    },
     "rich": {"table", "cli"},
     "plotly": {"report"},
     "jinja2": {"report"},
@@ -127,7 +158,17 @@ HEAVY = {
     "transformers": set(),
 }
 # everywhere else it is loaded when an array comes by
-NUMPY_AT_TOP = {"grid", "serving.steps", "published.loaded", "published.predictions", "published.scores"}
+NUMPY_AT_TOP = {
+    "grid",
+    "serving.steps",
+    "serving.steady",
+    "planning.reach",
+    "planning.bounds",
+    "planning.pools",
+    "published.loaded",
+    "published.predictions",
+    "published.scores",
+}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "data" not in path.relative_to(PACKAGE).parts)
 
 

@@ -13,6 +13,7 @@ HEAVY = ("torch", "pandas", "plotly", "jinja2", "numpy", "scipy", "transformers"
 COMMANDS = {
     "estimate": ["estimate", "-m", "llama3-70b", "-g", "h100"],
     "estimate --json": ["estimate", "-m", "llama3-70b", "-g", "h100", "--json", "--breakdown"],
+    "launch": ["launch", "-m", "llama3-70b", "-g", "h100", "--tp", "4", "--rate", "4"],
     "show": ["show", "h100"],
     "list": ["list", "models"],
     "list --fits": ["list", "models", "--fits", "h100", "--sort", "params"],

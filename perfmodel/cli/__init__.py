@@ -16,11 +16,14 @@ from perfmodel.cli.options import TYPED
 from perfmodel.errors import DoesNotFitError, PerfModelError, one_line
 
 COMMANDS = {
+    "advise": ("advise", "advise"),
     "calibrate": ("calibrate", "calibrate"),
     "estimate": ("estimate", "estimate"),
     "explain": ("explain", "explain"),
     "import": ("importing", "import_model"),
+    "launch": ("launch", "launch"),
     "list": ("listing", "list_names"),
+    "plan": ("plan", "plan"),
     "report": ("reporting", "report"),
     "serve": ("serve", "serve"),
     "show": ("show", "show"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log, sqrt
 from random import Random
+from statistics import NormalDist
 
 from perfmodel.errors import RequestError
 
@@ -31,6 +32,7 @@ class Lengths:
     low: float = 0.0
     high: float = 0.0
     values: tuple[int, ...] = ()
+    ordered: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def fixed(cls, tokens: float) -> Lengths:
@@ -51,7 +53,8 @@ class Lengths:
     def sample(cls, values: Sequence[int]) -> Lengths:
         n = len(values)
         mean, squares = sum(values) / n, sum(v * v for v in values) / n
-        return cls("sample", mean, squares, min(values), max(values), tuple(values))
+        ordered = tuple(sorted(values))
+        return cls("sample", mean, squares, ordered[0], ordered[-1], tuple(values), ordered)
 
     def drawn(self, random: Random, n: int) -> list[int]:
         """`n` lengths."""
@@ -65,6 +68,30 @@ class Lengths:
                 middle = log(self.mean) - wide * wide / 2
                 return [max(round(random.lognormvariate(middle, wide)), 1) for _ in range(n)]
         return random.choices(self.values, k=n)
+
+    def scaled(self, factor: float) -> Lengths:
+        """The same distribution of lengths `factor` times as long."""
+        match self.kind:
+            case "fixed":
+                return Lengths.fixed(max(self.mean * factor, 1.0))
+            case "uniform":
+                low = max(round(self.low * factor), 1)
+                return Lengths.uniform(low, max(round(self.high * factor), low))
+            case "lognormal":
+                return Lengths.lognormal(max(self.mean * factor, 1.0), self.low)
+        return Lengths.sample([max(round(value * factor), 1) for value in self.values])
+
+    def quantile(self, share: float) -> float:
+        """The length that a `share` of them does not exceed."""
+        match self.kind:
+            case "fixed":
+                return self.mean
+            case "uniform":
+                return self.low + share * (self.high - self.low)
+            case "lognormal":
+                wide = sqrt(log(1 + self.low**2))
+                return self.mean * exp(NormalDist().inv_cdf(share) * wide - wide * wide / 2)
+        return float(self.ordered[min(int(share * len(self.ordered)), len(self.ordered) - 1)])
 
     @property
     def spread(self) -> float:

@@ -55,7 +55,7 @@ class Load(Seen):
         usual = Rules(
             engine.policy,
             pass_tokens(engine) * self.plan.dp,
-            engine.sequences_limit or NO_LIMIT,
+            (engine.sequences_limit or NO_LIMIT) * self.plan.dp,
             self.held,
             engine.reserves,
             costs.request_s,

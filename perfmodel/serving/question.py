@@ -19,12 +19,10 @@ from perfmodel.serving.seen import Distribution
 from perfmodel.serving.simulation import POLICIES
 from perfmodel.serving.theory import Saturation, saturation
 from perfmodel.serving.trace import trace as read_trace
-from perfmodel.serving.traffic import Traffic, traffic
+from perfmodel.serving.traffic import CONCURRENCY, Traffic, traffic
 from perfmodel.spec import nearest
 from perfmodel.workload import OUTPUT, PROMPT, Workload, whole_number
 
-CONCURRENCY = 32
-"""Clients of the closed loop that is taken when nothing is said of arrivals."""
 FASTEST = 1e7
 
 
@@ -163,7 +161,7 @@ def serve(
     sizes = [("--prefill-workers", prefill_workers, 1024), ("--decode-workers", decode_workers, 1024)]
     sizes += [("--prefill-tp", prefill_tp, 1024), ("--prefill-batch", prefill_batch, 10**5)]
     x, y, tp, together = (None if n is None else whole_number(n, use, most) for use, n, most in sizes)
-    return Serving(one, Disaggregated(one.plan, _filler(one.plan, tp), sent, x, y, together or 1 << 20))
+    return Serving(one, Disaggregated(one.plan, filler_of(one.plan, tp), sent, x, y, together or 1 << 20))
 
 
 def load_of(one: Estimate, sent: Traffic, policy: str | None) -> Load:
@@ -184,8 +182,11 @@ def load_of(one: Estimate, sent: Traffic, policy: str | None) -> Load:
     return Load(plan, sent, (("policy", policy),) if policy else ())
 
 
-def _filler(plan: Deployment, tp: int | None) -> Deployment:
-    """The deployment of a prefill worker: that of a decode worker, with its own tensor parallelism."""
+def filler_of(plan: Deployment, tp: int | None) -> Deployment:
+    """The deployment of a prefill worker: that of a decode worker, with its own tensor parallelism.
+
+    RequestError for a split that cannot be, DoesNotFitError where it does not hold the model.
+    """
     filler = plan if tp is None else plan.split(tp, plan.pp)
     if complaint := split_error(plan.model, plan.gpu, filler.tp, filler.pp):
         raise RequestError(f"--prefill-{complaint}.")

@@ -129,6 +129,28 @@ class Steps:
 
         return seconds
 
+    def many(self, m: Number, b: Number, s: Number) -> Any:
+        """`seconds` of arrays that broadcast together, read off the same grid in the same way."""
+        m, b, s = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (m, b, s)))
+        j, share_m = _between(self.tokens, m, first=1)
+        i, share_b = _between(self.decodes, b)
+        k, share_s = _between(self.contexts, s)
+        j, share_m = np.where(m == 0, 0, j), np.where(m == 0, 0.0, share_m)
+        grid = self.times["expected"]
+
+        def along(j: Any) -> Any:
+            low = grid[j, i, k] + (grid[j, i, k + 1] - grid[j, i, k]) * share_s
+            high = grid[j, i + 1, k] + (grid[j, i + 1, k + 1] - grid[j, i + 1, k]) * share_s
+            return low + (high - low) * share_b
+
+        few = along(j)
+        return few + (along(np.minimum(j + 1, len(self.tokens) - 1)) - few) * share_m
+
+    def slower(self, prompts: float, decodes: float) -> Steps:
+        """The same where passes with prompts take `prompts` times as long, and others `decodes` times."""
+        factors = np.where(np.arange(len(self.tokens)) == 0, decodes, prompts)[:, None, None]
+        return replace(self, times={name: grid * factors for name, grid in self.times.items()})
+
     def weights(self, passes: Sequence[Sequence[float]]) -> Any:
         """How much each cell of the grid counts for `passes`: of (prompt tokens, decodes, context, weights …).
 

@@ -11,6 +11,8 @@ from perfmodel.serving.simulation import Request
 from perfmodel.spec import nearest
 
 ARRIVALS = ("closed", "open", "burst", "trace")
+CONCURRENCY = 32
+"""Clients of the closed loop that is taken when nothing is said of arrivals."""
 ROUNDS, FEWEST, MOST = 10, 100, 5000
 """Requests of a closed loop for each that is in flight, as benchmarks usually send; and ends of how many are simulated
 where nothing is stated."""
