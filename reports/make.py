@@ -6,6 +6,7 @@ The pages go into FOLDER (this one); with --pictures also a PNG of the beginning
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,8 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 REPORTS = {
     "estimate": "estimate --model llama3-70b --gpu h100 --tp 4 --batch 32 --prompt 2048 --output 512",
-    "comparison": "estimate --model llama3-70b --gpu h200 --batch 32 --compare kv=fp8 --compare tp=8 "
-    "--compare weights=fp8,kv=fp8 --compare gpu=b200",
+    "plan": "plan --model llama3.1-8b --gpu l40s,h100,h200 --rate 20 --ttft '1 s' --tpot '50 ms' --availability n+1",
     "validation": "validate report",
 }
 """Name of a page's file → the command whose answer it shows."""
@@ -29,7 +29,7 @@ def make(folder: Path) -> list[Path]:
     made = []
     for name, command in REPORTS.items():
         made.append(folder / f"{name}.html")
-        if code := main(["report", "--html", str(made[-1]), *command.split()]):
+        if code := main(["report", "--html", str(made[-1]), *shlex.split(command)]):
             raise SystemExit(code)
     return made
 

@@ -356,9 +356,37 @@ def test_a_sweep_of_which_nothing_fits() -> None:
     assert (page.good, page.verdict) == (False, "Nothing fits")
 
 
+def test_the_page_of_a_plan() -> None:
+    found = pm.plan("llama3.1-8b", ["l40s"], rate=4, ttft="2 s", tpot="100 ms")
+    page = page_of(found, "perfmodel plan …")
+    text = html(page)
+    check(text)
+    assert found.best is not None
+    assert page.cards[0].figure == f"{found.best.gpu_count:,}"
+    assert (
+        {"goals", "front", "chances", "headroom", "sensitivity"} >= {figure.name for figure in page.figures} > {"goals"}
+    )
+    chances = next(figure for figure in page.figures if figure.name == "chances").plots[0].traces[0]
+    assert chances["y"] == pytest.approx([100 * one.probability for one in found.chances], rel=1e-3)
+    assert found.launch is not None
+    assert found.launch[0].server[0].text in [command.text for command in page.commands]
+    assert page.what_if is not None
+    figures = [float(text.split()[0].replace(",", "")) for text in page.what_if.numbers[0].figures]
+    assert figures[page.what_if.axes[0].start] == pytest.approx(found.best.usd_per_month, abs=1)
+
+
+def test_the_page_of_a_plan_that_nothing_meets() -> None:
+    found = pm.plan("llama3-70b", ["l40s"], rate=4, ttft="10 ms", tpot="1 ms")
+    page = page_of(found)
+    check(html(page))
+    assert (page.verdict, page.good) == ("Not met", False)
+    assert page.notices
+    assert page.tables[0].name == "nearest"
+
+
 def test_what_has_no_page_says_so(answer: pm.Estimate, tmp_path: Path) -> None:
     with pytest.raises(
-        RequestError, match="no page of a dict; there are of: Estimate, Comparison, Serving, Sweep, Table"
+        RequestError, match="no page of a dict; there are of: Estimate, Comparison, Serving, Plan, Sweep, Table"
     ):
         page_of({})
     with pytest.raises(RequestError, match="of a sweep"):

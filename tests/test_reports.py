@@ -33,7 +33,7 @@ def test_three_reports_are_made_and_sound(pages: list[Path]) -> None:
     for page in pages:
         text = page.read_text(encoding="utf-8")
         check(text)
-        assert len(data(text)["plots"]) > 5
+        assert len(data(text)["plots"]) >= 5
         assert f"perfmodel {SCRIPT['REPORTS'][page.stem]} --html {page}" in text
 
 

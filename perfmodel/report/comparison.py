@@ -58,7 +58,7 @@ def comparison_page(found: Comparison, command: str = "") -> Page:
     return replace(
         first_screen(found),
         figures=_figures(fitting, found) if fitting else [],
-        tables=[every, *([sources(some)] if some is not None else [])],
+        tables=[every, *([sources(some.plan)] if some is not None else [])],
         lists=[Listed("why", "What moved, and why", _why(found, named)), *_assumed(found)],
         command=command,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from perfmodel.achieved import Achieved
 from perfmodel.answer import Estimate
 from perfmodel.contract import gpu_figures
+from perfmodel.deployment import Deployment
 from perfmodel.latency import LEGS, Time
 from perfmodel.memory import Memory
 from perfmodel.moved import KINDS
@@ -139,9 +140,9 @@ def assumptions(lines: Sequence[str]) -> Listed:
     return Listed("assumptions", "What this assumes", list(lines))
 
 
-def sources(answer: Estimate) -> Tabled:
+def sources(plan: Deployment) -> Tabled:
     """The sources of the device's figures and of the model's sizes."""
-    model, gpu = answer.plan.model, answer.plan.gpu
+    model, gpu = plan.model, plan.gpu
     cited: dict[str, list[str]] = {model.source: [f"sizes of {model.name}"]}
     for name, one in gpu_figures(gpu).items():
         told = f"{_spoken(name)} {_figure_text(one['value'], one['unit'])}"

@@ -26,7 +26,7 @@ def estimate_page(answer: Estimate, command: str = "") -> Page:
     parts: dict[str, Any] = {
         "what_if": what_if(answer),
         "figures": _figures(answer) if answer.fits else [memory_bar({"this deployment": answer})],
-        "tables": [weights_by_component(answer), sources(answer)],
+        "tables": [weights_by_component(answer), sources(answer.plan)],
         "lists": [assumptions(answer.assumptions)],
     }
     return replace(first, command=command, **parts)

@@ -16,6 +16,7 @@ KINDS = {
     "perfmodel.answer.Estimate": ("perfmodel.report.estimate", "estimate_page"),
     "perfmodel.comparison.Comparison": ("perfmodel.report.comparison", "comparison_page"),
     "perfmodel.serving.question.Serving": ("perfmodel.report.serving", "serving_page"),
+    "perfmodel.planning.answer.Plan": ("perfmodel.report.plan", "plan_page"),
     "perfmodel.study.result.Sweep": ("perfmodel.report.sweep", "table_page"),
     "perfmodel.table.Table": ("perfmodel.report.sweep", "table_page"),
 }

@@ -32,7 +32,7 @@ def serving_page(answer: Serving, command: str = "") -> Page:
     return replace(
         first_screen(answer),
         figures=_figures(answer),
-        tables=[seen, sources(answer.estimate)],
+        tables=[seen, sources(answer.estimate.plan)],
         lists=[assumptions(answer.assumptions)],
         command=command,
     )
