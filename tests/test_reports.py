@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def test_three_reports_are_made_and_sound(pages: list[Path]) -> None:
         text = page.read_text(encoding="utf-8")
         check(text)
         assert len(data(text)["plots"]) >= 5
-        assert f"perfmodel {SCRIPT['REPORTS'][page.stem]} --html {page}" in text
+        assert f"perfmodel {SCRIPT['REPORTS'][page.stem]} --html {page}" in unescape(text)
 
 
 def test_each_has_a_picture_and_its_command_in_the_readme() -> None:

@@ -140,8 +140,8 @@ def _front(plan: Plan) -> Figure | None:
     many_of = many(len(plan.front), "deployment")
     caption = (
         f"Down and to the left is better; on the line none is cheaper and faster. {many_of} are beaten by "
-        f"none in cost, time and load a GPU: the fastest is {fast.title} ({show_seconds(fast.point.e2e_s)}), the cheapest "
-        f"{cheap.title} ({show_rate(cheap.point.cost)} {what}). By theory; the plan itself was simulated too."
+        f"none in cost, time and load a GPU: the fastest is {fast.title} ({show_seconds(fast.point.e2e_s)}), the "
+        f"cheapest {cheap.title} ({show_rate(cheap.point.cost)} {what}). By theory; the plan itself was simulated too."
     )
     return Figure("front", title, caption, [pareto(title, spots, "mean end-to-end time", what, ("s", ""))])
 
