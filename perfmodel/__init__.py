@@ -37,6 +37,7 @@ _PUBLIC = {
     "Sweep": "perfmodel.study.result",
     "compare": "perfmodel.comparison",
     "Comparison": "perfmodel.comparison",
+    "write_page": "perfmodel.report.pages",
     "load_gpu": "perfmodel.catalog",
     "load_model": "perfmodel.catalog",
     "names": "perfmodel.catalog",

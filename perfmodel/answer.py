@@ -184,7 +184,12 @@ class Estimate:
         return text
 
     def _repr_html_(self) -> str:
-        return str(self.to_table().to_html())
+        """As notebooks show it: of one size in words and numbers, of arrays as a table."""
+        if hasattr(self.fits, "shape"):
+            return str(self.to_table()._repr_html_())
+        from perfmodel.report.notebook import notebook_html
+
+        return str(notebook_html(self))
 
 
 def utilisation(amount: Number, seconds: Number, peak: Number) -> Number:

@@ -140,6 +140,12 @@ class Comparison:
         """A pandas DataFrame, one row a configuration."""
         return self.to_table().to_frame()
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from perfmodel.report.notebook import notebook_html
+
+        return str(notebook_html(self))
+
     def _row(self, variant: Variant) -> dict[str, Any]:
         plan = None if variant.answer is None else variant.answer.plan
         return {
@@ -186,14 +192,14 @@ def compare(model: Any, gpu: Any, *, changes: Sequence[Change], **question: Any)
     told as such; RequestError where a change names what is no flag, or a value that it cannot have.
     """
     asked = {"model": model, "gpu": gpu, **question}
-    baseline = _answered("", {}, asked)
+    baseline = answered("", {}, asked)
     if baseline.answer is not None and any(hasattr(size, "shape") for size in _sizes(baseline.answer)):
         raise RequestError("compare takes one batch, prompt and output; give whole numbers, not arrays.")
     variants = []
     for change in changes:
         settings, name = settings_of(change), change if isinstance(change, str) else _written(change)
         try:
-            variants.append(_answered(name, settings, _replaced(asked, settings)))
+            variants.append(answered(name, settings, _replaced(asked, settings)))
         except PerfModelError as error:
             raise type(error)(f"--compare {name}: {error}") from None
     return Comparison(baseline, tuple(variants))
@@ -203,7 +209,8 @@ def _sizes(answer: Estimate) -> tuple[Any, ...]:
     return answer.work.batch, answer.work.prompt, answer.work.output
 
 
-def _answered(change: str, settings: Mapping[str, Any], asked: Mapping[str, Any]) -> Variant:
+def answered(change: str, settings: Mapping[str, Any], asked: Mapping[str, Any]) -> Variant:
+    """The answer to `asked`, keyword arguments of `estimate`, or why there is none; `settings` are its `change`."""
     try:
         answer = estimate(**{**asked, "must_fit": False})
     except DoesNotFitError as error:  # no number of devices holds it

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from perfmodel.answer import Estimate, million_seconds_usd
 from perfmodel.arithmetic import Number
 from perfmodel.calibration import Constants
 from perfmodel.expected import seconds_by_name
-from perfmodel.latency import LEGS, Time
+from perfmodel.latency import LEGS, Time, latency
+from perfmodel.memory import memory
 from perfmodel.speculation.speedup import speedup
 from perfmodel.table import Table
 
@@ -20,6 +25,17 @@ def estimate_table(answer: Estimate, breakdown: bool = False) -> Table:
         figures |= breakdown_of(answer)
     shape = np.broadcast_shapes(*(np.shape(value) for value in figures.values()))
     return Table({name: np.broadcast_to(value, shape).ravel() for name, value in figures.items()})
+
+
+def around(answer: Estimate, batch: Sequence[int], prompt: Sequence[int], output: Sequence[int]) -> Estimate:
+    """The same deployment at every combination of these sizes, whose every figure is an array of three axes."""
+    shapes = {"batch": (-1, 1, 1), "prompt": (1, -1, 1), "output": (1, 1, -1)}
+    axes = zip(shapes.items(), (batch, prompt, output), strict=True)
+    sizes: dict[str, Any] = {
+        name: np.asarray(values, dtype=np.float64).reshape(shape) for (name, shape), values in axes
+    }
+    work = replace(answer.work, **sizes)
+    return replace(answer, work=work, memory=memory(answer.plan, work), latency=latency(answer.plan, work))
 
 
 def totals_of(answer: Estimate) -> dict[str, Number]:

@@ -14,7 +14,7 @@ class Score(NamedTuple):
     scored        those that were predicted
     median_ape    median of |predicted − measured|/measured; `mean_ape`, `p90_ape` likewise
     bias          median of (predicted − measured)/measured
-    coverage80    part of the scored rows that their 80 % interval holds
+    coverage80    part of the rows predicted with an 80 % interval that it holds; None where none has one
     """
 
     n: int
@@ -27,13 +27,19 @@ class Score(NamedTuple):
 
 
 def scored_of(signed: Sequence[float], inside: Sequence[bool], n: int) -> Score:
-    """The score of `n` rows, of which those predicted have these signed errors."""
+    """The score of `n` rows, of which those predicted have these signed errors; `inside` of those with an interval."""
     count = len(signed)
     if not count:
         return Score(n, 0)
     ape = [abs(error) for error in signed]
     return Score(
-        n, count, quantile(ape, 0.5), fsum(ape) / count, quantile(ape, 0.9), quantile(signed, 0.5), sum(inside) / count
+        n,
+        count,
+        quantile(ape, 0.5),
+        fsum(ape) / count,
+        quantile(ape, 0.9),
+        quantile(signed, 0.5),
+        sum(inside) / len(inside) if inside else None,
     )
 
 

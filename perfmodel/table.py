@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+SHOWN_ROWS = 20
+
 
 class Table:
     """Columns of equal length, by name; a column is a list or a NumPy array."""
@@ -49,6 +51,13 @@ class Table:
         body = "".join("<tr>" + "".join(f"<td>{escape(shown(c))}</td>" for c in row) + "</tr>" for row in self.rows())
         caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the first rows, and how many there are."""
+        if len(self) <= SHOWN_ROWS:
+            return self.to_html()
+        first = Table({name: column[:SHOWN_ROWS] for name, column in self.columns.items()}, self.title)
+        return f"{first.to_html()}<p>{SHOWN_ROWS} of {len(self):,} rows; to_frame() has all.</p>"
 
     def to_text(self) -> str:
         """Aligned plain text: words to the left, numbers to the right."""

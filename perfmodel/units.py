@@ -122,3 +122,13 @@ def show_count(value: float) -> str:
     """A count of parameters or tokens: 8030261248 → "8.03 B"."""
     names = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
     return _scaled(float(value), names, "", 3).rstrip()
+
+
+def show_rate(value: float) -> str:
+    """A number a second, or a price, at three digits: 8123.4 → "8,123", 2.514 → "2.51"."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def show_scaled(value: float) -> str:
+    """A number with a decimal prefix: 2e13 → "20 T", 0.05 → "0.05"."""
+    return _scaled(float(value), DECIMAL, "", 3).rstrip()

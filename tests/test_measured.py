@@ -467,7 +467,11 @@ def test_hostile_names_reach_neither_terminal_nor_spreadsheet(run, tmp_path: Pat
 def test_a_report_from_python(folder: Path) -> None:
     found = reported([folder], "model")
     assert found.to_dict() == copy.deepcopy(found.to_dict())
-    assert [table.title for table in found.tables()] == ["Errors by model", "Farthest off"]
+    assert [table.title for table in found.tables()] == [
+        "Errors by model",
+        "What fits have used, by model",
+        "Farthest off",
+    ]
     assert list(results_in([folder])) == [str(folder / f"{n}.json") for n in ("cpu", "h200", "kernels")]
     with pytest.raises(PerfModelError):
         reported([folder], "nothing")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import perfmodel as pm
 from perfmodel.errors import RequestError
-from perfmodel.study.front import front
+from perfmodel.frontier import front
 
 NUMBERS = st.one_of(st.integers(0, 6).map(float), st.just(float("nan")))
 

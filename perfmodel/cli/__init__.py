@@ -12,6 +12,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
+from perfmodel.cli.options import TYPED
 from perfmodel.errors import DoesNotFitError, PerfModelError, one_line
 
 COMMANDS = {
@@ -23,6 +24,7 @@ COMMANDS = {
     "launch": ("launch", "launch"),
     "list": ("listing", "list_names"),
     "plan": ("plan", "plan"),
+    "report": ("reporting", "report"),
     "serve": ("serve", "serve"),
     "show": ("show", "show"),
     "sweep": ("sweep", "sweep"),
@@ -57,13 +59,14 @@ def application(*names: str) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, context_settings=getattr(command, "settings", None))(command)
     return app
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; exit code 0 answered, 1 the answer is no, 2 the question is wrong."""
     given = sys.argv[1:] if arguments is None else arguments
+    TYPED.set(tuple(given))
     asked = given[:1] if given and given[0] in COMMANDS else COMMANDS  # building them all takes as long as an answer
     try:
         code = application(*asked)(given, prog_name="perfmodel", standalone_mode=False)

@@ -33,6 +33,7 @@ def advise(
     try_: Try = None,
     json: o.Json = False,
     csv: Csv = False,
+    html: o.Html = None,
 ) -> int:
     """What would make your deployment serve more, faster or within its goals: ranked changes, each tried."""
     from perfmodel.cli.advised import advice_screen
@@ -43,6 +44,8 @@ def advise(
     traffic = {name: value for name, value in locals().items() if name in names}
     think = None if think_time is None else seconds(think_time, "--think-time")
     answer = ask(**question, **traffic, think_time=think, goals=goal, changes=try_ or ())
+    if html is not None:
+        o.write_page(answer, html)
     if csv:
         print(answer.to_frame().to_csv(index=False), end="")
     else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from perfmodel.cli.screen import bold, show_rate, width, wrapped
+from perfmodel.cli.screen import bold, width, wrapped
 from perfmodel.planning.advising import Advice
 from perfmodel.planning.changes import Counterfactual
 from perfmodel.planning.goals import FIGURES
-from perfmodel.units import show_seconds
+from perfmodel.units import show_rate, show_seconds
 
 SHOWN = 12
 """Changes that a screen shows."""

@@ -23,7 +23,7 @@ def device(
     results: m.Kept = None,
     fresh: m.Fresh = False,
     busy: m.Busy = False,
-    html: m.Page = None,
+    html: o.Html = None,
     json: o.Json = False,
 ) -> None:
     """Calibrate this device and run real Llamas on it, all within a budget: measured beside predicted."""
@@ -41,7 +41,7 @@ def _tell(outcome: Any, html: Path | None, json: bool) -> None:
     from perfmodel.measured.beside import contract, errors, table
 
     if html is not None:
-        write_page(list(outcome.results), str(html))
+        write_page(list(outcome.results), html)
     runs = [one for one in outcome.results if one.kind == "run" and any(not x.used_in_fit for x in one.measurements)]
     if json:
         print(o.dumped({"runs": [contract(one) for one in runs], "notes": list(outcome.notes)}))

@@ -55,7 +55,7 @@ def calibrate(
     results: m.Kept = None,
     fresh: m.Fresh = False,
     busy: m.Busy = False,
-    html: m.Page = None,
+    html: o.Html = None,
     json: o.Json = False,
     model: b.Model = None,
     gpu: b.Gpu = None,

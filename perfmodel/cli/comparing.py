@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
-from perfmodel.cli.options import dumped
+from perfmodel.cli.options import dumped, write_page
 from perfmodel.cli.screen import bold, narrowed, width, wrapped
 from perfmodel.comparison import Comparison, Figure, Variant, compare
 from perfmodel.errors import RequestError
 from perfmodel.memory import UNLIMITED
 from perfmodel.moved import times
-from perfmodel.units import show_bytes, show_seconds
+from perfmodel.units import show_bytes, show_rate, show_seconds
 
 COLUMNS = {
     "memory_bytes": "a GPU",
@@ -28,11 +29,15 @@ LABEL = 28
 """Most characters of a change in the table; below it stands whole."""
 
 
-def compared(question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool) -> int:
+def compared(
+    question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool, html: Path | None
+) -> int:
     """Print a question's answer beside those of its changes; 1 where none of them fits."""
     if breakdown:
         raise RequestError("--breakdown shows one answer; leave it out with --compare.")
     found = compare(**question, changes=changes)
+    if html is not None:
+        write_page(found, html)
     told = dumped(found.to_dict()) if json else found.to_table().to_csv().rstrip("\n") if csv else screen(found)
     print(told)
     return 0 if found.fits else 1
@@ -95,11 +100,7 @@ def _shown(name: str, figure: Figure) -> str:
         return "no limit" if value >= UNLIMITED else f"{value:,.0f}"
     if name.endswith("bytes"):
         return show_bytes(value, 3)
-    return show_seconds(value) if name.endswith("_s") and name[0] == "t" and "per" not in name else _rate(value)
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return show_seconds(value) if name.endswith("_s") and name[0] == "t" and "per" not in name else show_rate(value)
 
 
 def _ratio(figure: Figure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,12 +24,15 @@ def estimate(
     breakdown: Breakdown = False,
     json: o.Json = False,
     csv: Csv = False,
+    html: o.Html = None,
 ) -> int:
     """Memory, TTFT, time per token, tokens/s and cost of serving a model on a GPU."""
     from perfmodel.answer import estimate as ask
 
     if compare:
-        return _compared(question, compare, breakdown, json, csv)
+        return _compared(question, compare, breakdown, json, csv, html)
+    if html is not None:
+        _write_page(question, html)
     if json:
         return _as_json(question, breakdown)
     answer = ask(**question)
@@ -36,10 +40,19 @@ def estimate(
     return 0
 
 
-def _compared(question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool) -> int:
+def _compared(
+    question: dict[str, Any], changes: list[str], breakdown: bool, json: bool, csv: bool, html: Path | None
+) -> int:
     from perfmodel.cli.comparing import compared
 
-    return compared(question, changes, breakdown, json, csv)
+    return compared(question, changes, breakdown, json, csv, html)
+
+
+def _write_page(question: dict[str, Any], html: Path) -> None:
+    """The page of the answer, also where it is no."""
+    from perfmodel.report.asked import write_estimate
+
+    write_estimate(question, html, o.command())
 
 
 def _as_json(question: dict[str, Any], breakdown: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,6 @@ Kept = Annotated[
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever was kept.")]
 Busy = Annotated[bool, typer.Option("--busy", help="Measure although others use the device.")]
-Page = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures too.", metavar="FILE")]
 FORMATS = ("bf16", "fp16", "fp32", "w8", "w4", "fp8")
 
 
@@ -59,7 +57,7 @@ def asked(
         budget_s,
         results or RESULTS,
         hardware or Path("hardware"),
-        command(),
+        o.command(),
         fresh,
     )
 
@@ -85,11 +83,6 @@ def free(devices: Any, on: str | None, busy: bool) -> Any:
     if not busy and (complaint := devices.wait_until_free(found)):
         raise RequestError(complaint)
     return found
-
-
-def command() -> str:
-    """What was typed, to be kept with results."""
-    return shlex.join(["perfmodel", *sys.argv[1:]])[:4000]
 
 
 def seconds(budget: float | None, usual: float) -> float:
@@ -173,4 +166,4 @@ def _write_page(outcome: Any, html: Path) -> None:
     from perfmodel.files import write_whole
     from perfmodel.measured.page import page
 
-    write_whole(html, page(outcome.results))
+    write_whole(html, page(outcome.results, o.command()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from contextvars import ContextVar
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -161,6 +163,14 @@ Samples = Annotated[int, whole("--samples", help="Completions of each prompt, wh
 Beams = Annotated[int, whole("--beams", help="Beams of each prompt, one of which is output (1).")]
 Folders = Annotated[list[Path] | None, typer.Option("--path", help="Folder of your own specs; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for scripts (docs/json.md).")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures too.", metavar="FILE")]
+TYPED: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
+"""What was typed behind `perfmodel`."""
+
+
+def command() -> str:
+    """What was typed, to be kept with what came of it."""
+    return shlex.join(["perfmodel", *TYPED.get()])[:4000]
 
 
 def _question(
@@ -269,3 +279,10 @@ def dumped(data: Any) -> str:
     import json
 
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def write_page(answer: Any, html: Path) -> None:
+    """The page of an answer as a file, with the command that made it."""
+    from perfmodel.report.pages import write_page
+
+    write_page(answer, html, command())

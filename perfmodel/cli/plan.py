@@ -113,6 +113,7 @@ def plan(
     kubernetes: Kubernetes = False,
     json: o.Json = False,
     csv: Csv = False,
+    html: o.Html = None,
     path: o.Folders = None,
 ) -> int:
     """The cheapest deployments that serve your traffic within your goals: GPUs, split, precision, limits, replicas."""
@@ -126,6 +127,8 @@ def plan(
 
         answer = ask(**asked, progress=progress)
         answer.to_dict() if json else (answer.best, answer.others)  # simulations, while the bar shows
+    if html is not None:
+        o.write_page(answer, html)
     print(_shown(answer, kubernetes, json, csv), end="" if csv or kubernetes else "\n")
     return 0 if answer.met else 1
 
@@ -140,6 +143,7 @@ OWN = (
     "kubernetes",
     "json",
     "csv",
+    "html",
     "path",
 )
 

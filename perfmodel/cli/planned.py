@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from perfmodel.cli.launched import comment
-from perfmodel.cli.screen import bold, narrowed, show_rate, wrapped
+from perfmodel.cli.screen import bold, narrowed, wrapped
 from perfmodel.planning.answer import Plan
 from perfmodel.planning.goals import FIGURES, PERCENTILES, Goal
 from perfmodel.planning.option import Option
 from perfmodel.planning.pools import PairOption
 from perfmodel.planning.reach import FULL
 from perfmodel.planning.robust import SWING, Chance
-from perfmodel.units import show_seconds
+from perfmodel.units import show_rate, show_seconds
 
 FRONT = 8
 """Deployments of the front that a screen shows."""

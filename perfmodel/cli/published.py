@@ -16,7 +16,6 @@ Mode = Annotated[
 ]
 By = Annotated[str, typer.Option(help="Group by these columns together, such as gpu,metric.")]
 Quality = Annotated[str, typer.Option(help="Only rows of these qualities: ok, suspect, queueing, or all (comma list).")]
-Html = Annotated[str | None, typer.Option("--html", help="Write a page with a scatter plot too.", metavar="FILE")]
 
 
 def published(
@@ -25,7 +24,7 @@ def published(
     by: By = "metric",
     quality: Quality = "ok",
     json: o.Json = False,
-    html: Html = None,
+    html: o.Html = None,
     path: o.Folders = None,
 ) -> None:
     """Predict every row of a CSV file of published measurements: errors by group, the worst rows, what has none."""
@@ -42,11 +41,11 @@ def _run(file: str, mode: str | None, by: str, quality: str) -> Any:
     return compared(file, mode, by, quality)
 
 
-def _write_page(run: Any, html: str) -> None:
+def _write_page(run: Any, html: Path) -> None:
     from perfmodel.files import write_whole
     from perfmodel.published.page import page
 
-    write_whole(Path(html), page(run))
+    write_whole(html, page(run, o.command()))
 
 
 def comparison_screen(run: Any) -> str:

@@ -14,7 +14,6 @@ Files = Annotated[
 ]
 By = Annotated[str, typer.Option(help="Group by these columns together, such as device,figure.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated rows, one a group.")]
-Html = Annotated[str | None, typer.Option("--html", help="Write a page with figures too.", metavar="FILE")]
 
 
 def report(
@@ -22,7 +21,7 @@ def report(
     by: By = "device,torch,date,model,group",
     json: o.Json = False,
     csv: Csv = False,
-    html: Html = None,
+    html: o.Html = None,
     path: o.Folders = None,
 ) -> None:
     """Tell how far off predictions were of what `validate run` and `calibrate` measured, on every device on file."""
@@ -33,12 +32,12 @@ def report(
     print(o.dumped(found.to_dict()) if json else found.to_csv() if csv else _screen(found))
 
 
-def write_page(results: list[Any], html: str) -> None:
+def write_page(results: list[Any], html: Path) -> None:
     """The page of these results as a file."""
     from perfmodel.files import write_whole
     from perfmodel.measured.page import page
 
-    write_whole(Path(html), page(results))
+    write_whole(html, page(results, o.command()))
 
 
 def _report(files: list[Path], by: str) -> Any:
@@ -52,12 +51,17 @@ def _screen(found: Any) -> str:
 
     from perfmodel.cli.screen import bold, narrowed, width, wrapped
 
-    spare = tuple(name for name in SPARE if name not in found.by)
     title = bold(textwrap.fill(found.title(), width()))
     parts = [title, *(wrapped("Note", line) for line in found.notes())]
-    parts += [f"\n{bold(table.title)}\n{narrowed(table.columns, spare)}" for table in found.tables()]
+    parts += [f"\n{bold(table.title)}\n{narrowed(table.columns, _spare(found, table))}" for table in found.tables()]
     return "\n".join(parts)
 
 
-SPARE = ("mean", "n in fit", "median in fit", "predicted", "on", "measured", "shape")
+def _spare(found: Any, table: Any) -> tuple[str, ...]:
+    """Columns that a narrow terminal goes without: what is grouped by stays, unless it is the same in every row."""
+    same = {name for name in found.by if name in table.columns and len(set(table[name])) == 1}
+    return tuple(name for name in SPARE if name not in found.by or name in same)
+
+
+SPARE = ("mean", "predicted", "torch", "date", "device", "on", "measured", "shape")
 """Columns that a narrow terminal goes without, the first named first."""

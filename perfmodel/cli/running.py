@@ -51,7 +51,7 @@ def run(
     results: m.Kept = None,
     fresh: m.Fresh = False,
     busy: m.Busy = False,
-    html: m.Page = None,
+    html: o.Html = None,
     json: o.Json = False,
     path: o.Folders = None,
 ) -> None:
@@ -72,7 +72,7 @@ def run(
         whole_list(batch, "--batch"),
         whole_list(prompt, "--prompt"),
         output,
-        m.command(),
+        o.command(),
         results or m.RESULTS,
         layers,
         not no_kv_cache,
@@ -125,7 +125,7 @@ def _tell(outcome: Any, html: Path | None, json: bool) -> None:
     from perfmodel.measured.beside import contract, errors, table
 
     if html is not None:
-        write_page([outcome.results], str(html))
+        write_page([outcome.results], html)
     if json:
         print(o.dumped(contract(outcome.results) | {"notes": list(outcome.notes), "written": str(outcome.path)}))
         return

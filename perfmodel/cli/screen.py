@@ -22,6 +22,7 @@ from perfmodel.units import (
     show_bytes,
     show_count,
     show_flops,
+    show_rate,
     show_seconds,
 )
 
@@ -144,10 +145,6 @@ def narrowed(columns: dict[str, list[Any]], spare: tuple[str, ...]) -> str:
         if max(map(len, text.splitlines())) <= width():
             break
     return text
-
-
-def show_rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def spent(time: Time) -> str:

@@ -50,12 +50,15 @@ def serve(
     prefill_batch: PrefillBatch = None,
     json: o.Json = False,
     csv: Csv = False,
+    html: o.Html = None,
 ) -> int:
     """TTFT, ITL and E2E under load, mean and percentiles: a closed loop, a request rate, a burst or a trace."""
     from perfmodel.serving.question import serve as ask
 
     traffic = {name: value for name, value in locals().items() if name in TRAFFIC}
     answer = ask(**question, **traffic)
+    if html is not None:
+        o.write_page(answer, html)
     print(_shown(answer, json, csv), end="" if csv else "\n")
     return 0
 

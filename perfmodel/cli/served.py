@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from perfmodel.cli.screen import bold, narrowed, show_rate, size, spent, wrapped
+from perfmodel.cli.screen import bold, narrowed, size, spent, wrapped
 from perfmodel.latency import Time
 from perfmodel.serving.disaggregated import Disaggregated
 from perfmodel.serving.load import Load
 from perfmodel.serving.question import Serving
 from perfmodel.serving.simulation import Rules
 from perfmodel.serving.traffic import Traffic
-from perfmodel.units import show_count, show_seconds
+from perfmodel.units import show_count, show_rate, show_seconds
 
 POLICY = {
     "mixed": "prompts share passes with decodes",

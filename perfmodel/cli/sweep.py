@@ -99,6 +99,7 @@ def sweep(
     scheduler: Scheduler = None,
     json: o.Json = False,
     csv: Csv = False,
+    html: o.Html = None,
 ) -> int:
     """Every combination of values: --tp 1,2,4 --batch 1:256:x2 --prompt 128:8192:+128 --kv bf16,fp8."""
     from perfmodel.cli.swept import Asked, swept
@@ -106,5 +107,7 @@ def sweep(
     given = {"sample": sample, "seed": seed, "where": where, "fits_only": fits_only or None, "columns": columns}
     started = time.perf_counter()
     return swept(
-        Asked(study, axes, given, sort, top, out, resume, jobs, scheduler, json, csv), started, sys.stderr.isatty()
+        Asked(study, axes, given, sort, top, out, resume, jobs, scheduler, json, csv, html),
+        started,
+        sys.stderr.isatty(),
     )

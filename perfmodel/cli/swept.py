@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perfmodel.cli.options import dumped
+from perfmodel.cli.options import dumped, write_page
 from perfmodel.cli.progress import rows_done
 from perfmodel.cli.screen import bold, narrowed, wrapped
 from perfmodel.errors import DoesNotFitError, RequestError
@@ -18,6 +18,7 @@ from perfmodel.study.columns import Column, column
 from perfmodel.study.contract import sweep_dict
 from perfmodel.study.encoded import encoded, header
 from perfmodel.study.parts import parts
+from perfmodel.study.result import Sweep
 from perfmodel.study.rows import Rows
 from perfmodel.study.running import Wanted, jobs_checked, results
 from perfmodel.study.streamed import summarised, written
@@ -37,6 +38,8 @@ TITLES = {
 }
 SPARE = ("a GPU", "GPUs", "tok/s", "TPOT")
 """Columns that a narrow terminal goes without, the first named first."""
+MOST_DRAWN = 1_000_000
+"""Cases that a page is made of."""
 MOST_REASONS = 5
 """Reasons that are shown."""
 
@@ -55,6 +58,7 @@ class Asked(NamedTuple):
     scheduler: str | None
     json: bool
     csv: bool
+    html: Path | None = None
 
 
 def swept(asked: Asked, started: float, terminal: bool) -> int:
@@ -69,7 +73,13 @@ def swept(asked: Asked, started: float, terminal: bool) -> int:
         raise RequestError("--resume goes on with a file: name it by --out, as then.")
     if asked.csv:
         return _printed(asked, study)
+    if asked.html is not None and study.cases > MOST_DRAWN:
+        raise RequestError(
+            f"--html draws up to {MOST_DRAWN:,} cases; this study has {study.cases:,}: --sample {MOST_DRAWN}."
+        )
     found = _computed(asked, study, best, terminal)
+    if asked.html is not None:
+        write_page(Sweep(study, asked.jobs, asked.scheduler), asked.html)
     seconds = time.perf_counter() - started
     if asked.json:
         print(dumped(sweep_dict(study, found.best, found.rows, found.fitting) | {"reasons": dict(found.reasons)}))

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
-from typing import NamedTuple
 
 from perfmodel.measured.measurements import KernelMeasurement, RunMeasurement
-from perfmodel.measured.plots import (
-    Plot,
+from perfmodel.measured.report import op_table
+from perfmodel.measured.roofline import roofline
+from perfmodel.measured.scores import OpErrors, Point, by_op, honest, score
+from perfmodel.measured.told import hover
+from perfmodel.report.figure import Figure, Plot
+from perfmodel.report.traces import (
     axis,
     bars,
     equal_lines,
-    hover,
     line,
     log_axis,
     markers,
-    rounded,
+    names_axis,
+    said,
     sizes_axis,
     thinned,
 )
-from perfmodel.measured.roofline import roofline
-from perfmodel.measured.scores import OpErrors, Point, by_op, honest, score
-from perfmodel.measured.summary import listed
+from perfmodel.report.words import listed
 from perfmodel.score import Score, quantile
 from perfmodel.table import percent
-
-
-class Figure(NamedTuple):
-    """Plots under one title; without plots the caption says what is missing."""
-
-    name: str
-    title: str
-    caption: str
-    plots: list[Plot]
 
 
 def figures(points: Sequence[Point]) -> list[Figure]:
@@ -103,7 +94,8 @@ def _ops(runs: Sequence[Point]) -> Figure:
         "Bars to the right are predicted too long, to the left too short (median of the signed errors). An error "
         f"matters as much as its op's share of the time: {_heaviest(found)}."
     )
-    return Figure("ops", title, caption, [_op_bars(found, errors=True), _op_bars(found, errors=False)])
+    plots = [_op_bars(found, errors=True), _op_bars(found, errors=False)]
+    return Figure("ops", title, caption, plots, op_table(found))
 
 
 def _heaviest(found: Sequence[OpErrors]) -> str:
@@ -116,27 +108,24 @@ def _heaviest(found: Sequence[OpErrors]) -> str:
 
 def _op_bars(found: Sequence[OpErrors], errors: bool) -> Plot:
     title = "Median signed error" if errors else "Share of the measured time"
-    names = list(dict.fromkeys(op.op for op in reversed(found)))
+    names = list(dict.fromkeys(op.op for op in found))
     traces = []
     for colour, phase in enumerate(("prefill", "decode")):
         some = [op for op in found if op.phase == phase]
         values = [100 * (op.bias if errors else op.share) for op in some]
         texts = [
-            f"{phase} {op.op}: {percent(op.bias, '+')}, {percent(op.share)} of the time, {op.n} measured" for op in some
+            said([f"{phase} {op.op}: {percent(op.bias, '+')}, {percent(op.share)} of the time, {op.n} measured"])
+            for op in some
         ]
         if some:
-            traces.append(bars(phase, colour, [op.op for op in some], values, _escaped(texts)))
+            traces.append(bars(phase, colour, [op.op for op in some], values, texts))
     layout = {
         "xaxis": axis("predicted − measured" if errors else "of the phase's time", suffix=" %") | {"zeroline": True},
-        "yaxis": axis("") | {"categoryorder": "array", "categoryarray": _escaped(names), "dtick": 1},
+        "yaxis": names_axis(names),
         "height": 170 + 30 * len(names),
         "barmode": "group",
     }
     return Plot(title, traces, layout, len(found), len(found))
-
-
-def _escaped(texts: Sequence[str]) -> list[str]:
-    return [escape(text) for text in texts]
 
 
 _SIZES: tuple[tuple[str, str, Callable[[RunMeasurement], int]], ...] = (
@@ -203,17 +192,17 @@ def _kernel_bars(found: Sequence[Point]) -> Plot:
     groups: dict[tuple[str, str], list[Point]] = {}
     for p in honest(found):
         groups.setdefault((p.column("kernel"), p.column("format")), []).append(p)
-    scores = {f"{kernel}, {fmt}": score(some) for (kernel, fmt), some in sorted(groups.items(), reverse=True)}
+    scores = {f"{kernel}, {fmt}": score(some) for (kernel, fmt), some in sorted(groups.items())}
     values = [100 * (s.bias or 0.0) for s in scores.values()]
     texts = [
-        f"{name}: {percent(s.bias, '+')}, {percent(s.median_ape)} without its sign, {s.n} measured"
+        said([f"{name}: {percent(s.bias, '+')}, {percent(s.median_ape)} without its sign, {s.n} measured"])
         for name, s in scores.items()
     ]
     layout = {
         "xaxis": axis("fitted − measured", suffix=" %") | {"zeroline": True},
-        "yaxis": axis("") | {"dtick": 1},
+        "yaxis": names_axis(list(scores)),
         "height": 150 + 30 * len(scores),
         "showlegend": False,
     }
-    trace = bars("kernels", 0, list(scores), [rounded(v) for v in values], _escaped(texts))
+    trace = bars("kernels", 0, list(scores), values, texts)
     return Plot("Median signed error by kernel and format", [trace], layout, len(scores), len(scores))

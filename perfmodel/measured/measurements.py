@@ -88,6 +88,11 @@ class Measured(Spec):
         return None if self.predicted is None else (self.predicted.expected - self.value) / self.value
 
     @property
+    def ranged(self) -> bool:
+        """Whether it was predicted with an interval; an op by itself is told without one."""
+        return self.predicted is not None and self.predicted.low < self.predicted.high
+
+    @property
     def covered(self) -> bool:
         """Whether the predicted interval holds the value."""
         return self.predicted is not None and self.predicted.low <= self.value <= self.predicted.high

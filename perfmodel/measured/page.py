@@ -1,54 +1,59 @@
-"""Results as one HTML file that needs nothing else: words, figures, tables, and where they are from."""
+"""Results as a page: how far off predictions are, in words, figures and tables, and where they are from."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from perfmodel.errors import RequestError
-from perfmodel.measured.figures import Figure, figures
-from perfmodel.measured.report import group_table, op_table, worst_table
+from perfmodel.measured.figures import figures
+from perfmodel.measured.report import fitted_table, group_table, unpredicted, worst_table
 from perfmodel.measured.results import Results
-from perfmodel.measured.scores import by_op, honest, points_of, worst
+from perfmodel.measured.scores import Point, honest, points_of, worst
 from perfmodel.measured.summary import basis, cards, headline
-from perfmodel.table import Table, shown
+from perfmodel.report.figure import Page, Tabled
+from perfmodel.report.page import html
+from perfmodel.report.words import many
+from perfmodel.table import Table
 from perfmodel.units import show_bytes
 
 BY = ("device", "torch", "date", "model", "group")
 
 
-def page(results: Sequence[Results]) -> str:
-    """The page; every text in it is escaped, and it asks nothing of a network."""
-    from jinja2 import Environment, StrictUndefined
-    from plotly.offline import get_plotlyjs
+def page(results: Sequence[Results], command: str = "") -> str:
+    """The page as the text of a file."""
+    return html(results_page(results, command))
 
+
+def results_page(results: Sequence[Results], command: str = "") -> Page:
+    """The page; RequestError where these results hold no measurement."""
     points = points_of(results)
     if not points:
         raise RequestError("There is nothing to draw a page of: these results hold no measurement.")
-    drawn = figures(points)
-    frame = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    frame.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
-    template = frame.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    tables = [group_table(points, BY), op_table(by_op(honest(points))), worst_table(worst(honest(points)))]
-    return template.render(
-        headline=headline(points),
-        basis=basis(points),
-        partial=sum(not held.complete for held in results),
-        cards=cards(points),
-        figures=[_shown(figure) for figure in drawn],
-        tables=[_cells(table) for table in (*tables, provenance(results)) if len(table)],
-        plotly=get_plotlyjs() if any(figure.plots for figure in drawn) else "",
-        data=_inline(
-            {f"{figure.name}-{i}": plot_data(figure, i) for figure in drawn for i in range(len(figure.plots))}
-        ),
+    partial = sum(not held.complete for held in results)
+    note = f" {partial} of these runs {'has' if partial == 1 else 'have'} not ended." if partial else ""
+    return Page(
+        "Measured against predicted",
+        headline(points),
+        cards(points),
+        basis(points) + note,
+        figures=figures(points),
+        tables=[*_errors(points), Tabled("sources", provenance(results))],
+        command=command,
     )
 
 
-def plot_data(figure: Figure, i: int) -> dict[str, Any]:
-    """One plot of a figure as plotly takes it."""
-    return {"data": figure.plots[i].traces, "layout": figure.plots[i].layout}
+def _errors(points: Sequence[Point]) -> list[Tabled]:
+    """Errors by group, of what no fit has used and of what one has, and the farthest off, as far as there are such."""
+    none = unpredicted(points, BY)
+    left_out = f" {many(none, 'group')} of which nothing was predicted {'is' if none == 1 else 'are'} left out." * (
+        none > 0
+    )
+    found = [
+        Tabled("groups", group_table(points, BY), f"Of measurements that no fit has used.{left_out}"),
+        Tabled("fitted", fitted_table(points, BY), "How well constants fit, which is not how well they predict."),
+        Tabled("worst", worst_table(worst(honest(points))), "Those whose prediction is off by the largest factor."),
+    ]
+    return [table for table in found if len(table.table)]
 
 
 def provenance(results: Sequence[Results]) -> Table:
@@ -72,25 +77,3 @@ def provenance(results: Sequence[Results]) -> Table:
 
 def _degrees(held: Results) -> str:
     return "–" if held.device.temperature_c is None else f"{held.device.temperature_c:.0f} °C"
-
-
-def _shown(figure: Figure) -> dict[str, Any]:
-    """What the template needs of a figure."""
-    thinned = [plot for plot in figure.plots if plot.drawn < plot.of]
-    note = f" {thinned[0].drawn:,} of {thinned[0].of:,} points are drawn, evenly chosen." if thinned else ""
-    plots = [
-        {"id": f"{figure.name}-{i}", "title": plot.title, "height": plot.layout["height"]}
-        for i, plot in enumerate(figure.plots)
-    ]
-    return {"name": figure.name, "title": figure.title, "caption": figure.caption + note, "plots": plots}
-
-
-def _cells(table: Table) -> dict[str, Any]:
-    rows = [[shown(cell) for cell in row] for row in table.rows()]
-    return {"title": table.title, "names": list(table.columns), "rows": rows}
-
-
-def _inline(data: Any) -> str:
-    """JSON that ends no script element, whatever it holds."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

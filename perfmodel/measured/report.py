@@ -21,6 +21,8 @@ from perfmodel.measured.scores import (
     points_of,
     worst,
 )
+from perfmodel.measured.told import value_text
+from perfmodel.score import Score
 from perfmodel.table import Table, flush_right, percent
 
 
@@ -44,17 +46,25 @@ class Report:
         best, seen = (whole.unseen, "no fit has used") if whole.unseen.scored else (whole.fitted, "fits have used")
         if best.median_ape is None:
             return f"{start}, none of them predicted"
-        told = f"median error {percent(best.median_ape)}, {percent(best.coverage80)} in their 80 % interval"
-        return f"{start}: {told}, of the {best.scored:,} that {seen}"
+        held = f", {percent(best.coverage80)} in their 80 % interval" if best.coverage80 is not None else ""
+        return f"{start}: median error {percent(best.median_ape)}{held}, of the {best.scored:,} that {seen}"
 
     def notes(self) -> list[str]:
         """What a reader must know before the figures."""
         partial = [file for file, results in self.held.items() if not results.complete]
-        return [f"{file} is of a run that has not ended; its command goes on with it" for file in partial]
+        told = [f"{file} is of a run that has not ended; its command goes on with it" for file in partial]
+        if none := unpredicted(self.points, self.by):
+            which = (
+                "group of which nothing was predicted is" if none == 1 else "groups of which nothing was predicted are"
+            )
+            told.append(f"{none:,} {which} left out")
+        return told
 
     def tables(self) -> list[Table]:
-        """Errors by group, by op, and the measurements that are farthest off."""
-        found = [group_table(self.points, self.by)]
+        """Errors by group, of what fits have used, by op, and the measurements that are farthest off."""
+        found = [
+            table for table in (group_table(self.points, self.by), fitted_table(self.points, self.by)) if len(table)
+        ]
         if ops := by_op(honest(self.points)):
             found.append(op_table(ops))
         if bad := worst(honest(self.points)):
@@ -104,10 +114,26 @@ def _shipped() -> dict[str, Results]:
 
 
 def group_table(points: Sequence[Point], by: Sequence[str]) -> Table:
-    """A row a group, as percentages."""
-    rows = grouped(points, by)
-    keys = {name: [_word(key[i]) for key, _ in rows] for i, name in enumerate(by)}
-    return Table(keys | _errors_columns([found for _, found in rows]), f"Errors by {', '.join(by)}")
+    """A row a group of which something was predicted that no fit has used, as percentages."""
+    rows = [(key, found.unseen) for key, found in grouped(points, by) if found.unseen.scored]
+    return Table(_keys(rows, by) | _errors_columns([found for _, found in rows]), f"Errors by {', '.join(by)}")
+
+
+def fitted_table(points: Sequence[Point], by: Sequence[str]) -> Table:
+    """The same of what fits have used: how well constants fit, not how well they predict."""
+    rows = [(key, found.fitted) for key, found in grouped(points, by) if found.fitted.scored]
+    return Table(
+        _keys(rows, by) | _errors_columns([found for _, found in rows]), f"What fits have used, by {', '.join(by)}"
+    )
+
+
+def unpredicted(points: Sequence[Point], by: Sequence[str]) -> int:
+    """Groups of which nothing was predicted."""
+    return sum(not (found.unseen.scored or found.fitted.scored) for _, found in grouped(points, by))
+
+
+def _keys(rows: Sequence[tuple[tuple[Any, ...], Score]], by: Sequence[str]) -> dict[str, list[str]]:
+    return {name: [_word(key[i]) for key, _ in rows] for i, name in enumerate(by)}
 
 
 def op_table(ops: list[OpErrors]) -> Table:
@@ -127,13 +153,13 @@ def op_table(ops: list[OpErrors]) -> Table:
 
 def worst_table(bad: list[Point]) -> Table:
     """The measurements that are farthest off."""
-    predicted = [p.one.predicted.expected if p.one.predicted else None for p in bad]
+    predicted = [value_text(p)(p.one.predicted.expected) if p.one.predicted else "" for p in bad]
     return Table(
         {
             "on": [p.of.device.name for p in bad],
             "shape": [p.one.shape_text for p in bad],
             "figure": [p.column("figure") or "kernel_s" for p in bad],
-            "measured": [p.one.value for p in bad],
+            "measured": [value_text(p)(p.one.value) for p in bad],
             "predicted": predicted,
             "error": flush_right([percent(p.error, "+") for p in bad]),
         },
@@ -141,21 +167,16 @@ def worst_table(bad: list[Point]) -> Table:
     )
 
 
-def _errors_columns(rows: list[Errors]) -> dict[str, list[Any]]:
-    unseen, fitted = [found.unseen for found in rows], [found.fitted for found in rows]
-    found: dict[str, list[Any]] = {
-        "n": [s.n for s in unseen],
-        "predicted": [s.scored for s in unseen],
-        "median": flush_right([percent(s.median_ape) for s in unseen]),
-        "mean": flush_right([percent(s.mean_ape) for s in unseen]),
-        "90th": flush_right([percent(s.p90_ape) for s in unseen]),
-        "bias": flush_right([percent(s.bias, "+") for s in unseen]),
-        "in interval": flush_right([percent(s.coverage80) for s in unseen]),
+def _errors_columns(scores: list[Score]) -> dict[str, list[Any]]:
+    return {
+        "n": [s.n for s in scores],
+        "predicted": [s.scored for s in scores],
+        "median": flush_right([percent(s.median_ape) for s in scores]),
+        "mean": flush_right([percent(s.mean_ape) for s in scores]),
+        "90th": flush_right([percent(s.p90_ape) for s in scores]),
+        "bias": flush_right([percent(s.bias, "+") for s in scores]),
+        "in interval": flush_right([percent(s.coverage80) for s in scores]),
     }
-    if any(s.n for s in fitted):
-        found["n in fit"] = [s.n for s in fitted]
-        found["median in fit"] = flush_right([percent(s.median_ape) for s in fitted])
-    return found
 
 
 def _errors_dict(found: Errors) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from perfmodel.catalog import load_gpu, names
 from perfmodel.gpu import GPU
-from perfmodel.measured.plots import Plot, line, log_axis, markers, rate_hover, thinned
 from perfmodel.measured.scores import Point
-from perfmodel.measured.summary import listed
-from perfmodel.roofline import ridge
-from perfmodel.units import show_bytes_per_s, show_flops_per_s
+from perfmodel.measured.told import rate_hover
+from perfmodel.report.figure import Plot
+from perfmodel.report.roofs import roofs, roofs_told
+from perfmodel.report.traces import SYMBOLS, log_axis, markers, thinned
+from perfmodel.report.words import listed
 
-SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
 MISSING = "No measurement says how many FLOPs and bytes it is of."
 
 
@@ -34,10 +34,10 @@ def roofline(points: Sequence[Point]) -> tuple[Plot | None, str]:
                 texts = [rate_hover(drawn[i]) for i in some]
                 traces.append(markers(name, colour, [at[i] for i in some], texts, SYMBOLS[mark % len(SYMBOLS)]))
     low, high = min(x for x, _ in at) / 2, max(x for x, _ in at) * 2
-    roofs, told = _roofs(found, low, high)
+    slopes, told = _roofs(found, low, high)
     axes = {"xaxis": log_axis("FLOP per byte", [low, high]), "yaxis": log_axis("FLOP/s", [y for _, y in at])}
     layout = axes | {"height": 480 + 18 * len(traces)}  # the legend has its own lines
-    return Plot("Roofline with what was measured", roofs + traces, layout, len(drawn), len(found)), told
+    return Plot("Roofline with what was measured", slopes + traces, layout, len(drawn), len(found)), told
 
 
 def intensity(point: Point) -> float:
@@ -57,17 +57,16 @@ def _roofs(found: Sequence[Point], low: float, high: float) -> tuple[list[dict[s
     """The roofs of every device of the catalog, and a caption that names them, and devices without."""
     devices = {p.of.device.name: p.of.device.gpu for p in found}
     known = {name: gpu for name, gpu in ((name, _gpu(gpu)) for name, gpu in devices.items()) if gpu}
-    traces, roofs = [], []
+    traces, words = [], []
     for name, gpu in known.items():
         formats = _formats(gpu, [p for p in found if p.of.device.name == name])
-        traces += [_roof(name, gpu, shown, low, high) for shown in formats]
-        peaks = listed([f"{show_flops_per_s(gpu.peak(shown))} in {shown}" for shown in formats])
-        roofs.append(f"{peaks} and {show_bytes_per_s(gpu.memory_bandwidth)} of {name}")
+        traces += roofs(name, gpu, formats, low, high)
+        words.append(roofs_told(name, gpu, formats))
     caption = (
         "A point under the slope waits for memory, under the flat for arithmetic; how far it lies below is what "
         "a kernel loses. "
     )
-    caption += f"Roofs, by datasheet: {listed(roofs)}. " if roofs else ""
+    caption += f"Roofs, by datasheet: {listed(words)}. " if words else ""
     if bare := [name for name in devices if name not in known]:
         caption += f"The catalog has no roofs of {listed(bare)}. "
     return traces, caption + "A point above the slope had its bytes in a cache."
@@ -83,11 +82,3 @@ def _formats(gpu: GPU, found: Sequence[Point]) -> list[str]:
     asked = dict.fromkeys(p.column("format") or p.column("weights") for p in found)
     known = [name for name in asked if name in gpu.peak_flops]
     return known or [next((f for f in ("bf16", "fp16", "fp32") if f in gpu.peak_flops), "vector")]
-
-
-def _roof(device: str, gpu: GPU, number_format: str, low: float, high: float) -> dict[str, Any]:
-    peak, knee = gpu.peak(number_format), ridge(gpu, number_format)
-    ends = sorted({low, min(max(knee, low), high), high})
-    at = [(x, min(x * gpu.memory_bandwidth, peak)) for x in ends]
-    trace = line(f"roof: {device}, {number_format}", at, dash="solid")
-    return trace | {"showlegend": False, "hoverinfo": "name"}

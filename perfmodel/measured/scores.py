@@ -84,7 +84,7 @@ class Errors(NamedTuple):
 def score(points: Sequence[Point]) -> Score:
     """The errors of all these points, whether a fit has used them or not."""
     scored = [p for p in points if p.one.error is not None]
-    return scored_of([p.error for p in scored], [p.one.covered for p in scored], len(points))
+    return scored_of([p.error for p in scored], [p.one.covered for p in scored if p.one.ranged], len(points))
 
 
 def errors(points: Sequence[Point]) -> Errors:

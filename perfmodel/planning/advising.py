@@ -40,6 +40,13 @@ class Advice:
     stated: bool
 
     @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the figures rest on."""
+        alone = ("static batch", "the batch is over")
+        kept = (line for line in self.estimate.assumptions if not line.startswith(alone))
+        return (*kept, "requests come at random (Poisson); servers in the steady state, by theory")
+
+    @property
     def met(self) -> bool:
         """Whether the goals are met as it is, or by a change."""
         return self.now.meets or self.smallest is not None
@@ -68,6 +75,11 @@ class Advice:
 
         rows = [self._flat(self._row(one)) for one in (self.now, *self.changes)]
         return Table({name: [row[name] for row in rows] for name in rows[0]}).to_frame()
+
+    def _repr_html_(self) -> str:
+        from perfmodel.report.notebook import notebook_html
+
+        return notebook_html(self)
 
     def _row(self, one: Counterfactual) -> dict[str, Any]:
         names = ("carried", "cost", "gpu_count", "ttft_p95_s", "tpot_p95_s", "e2e_p95_s")

@@ -133,6 +133,12 @@ class Plan:
 
         return plan_table(self)
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from perfmodel.report.notebook import notebook_html
+
+        return str(notebook_html(self))
+
     def to_frame(self) -> Any:
         """A pandas DataFrame of the same."""
         return self.to_table().to_frame()

@@ -9,10 +9,11 @@ from perfmodel.gpu import GPU
 from perfmodel.planning.option import Option
 from perfmodel.planning.search import order
 from perfmodel.planning.space import Structure
+from perfmodel.sensitivity import SHARE, with_bandwidth, with_links, with_peaks
 
 SURE = 0.9
 """Chance to keep the goals that is called safe."""
-SWING = 0.2
+SWING = SHARE
 """By which share an input is moved up and down."""
 
 
@@ -76,20 +77,6 @@ def _gpu(change: Callable[[GPU, float], GPU]) -> Callable[[Structure, float], St
     return lambda one, factor: replace(one, plan=replace(one.plan, gpu=change(one.plan.gpu, factor)))
 
 
-def _bandwidth(gpu: GPU, factor: float) -> GPU:
-    return gpu.model_copy(update={"memory_bandwidth": gpu.memory_bandwidth * factor})
-
-
-def _peaks(gpu: GPU, factor: float) -> GPU:
-    return gpu.model_copy(update={"peak_flops": {name: peak * factor for name, peak in gpu.peak_flops.items()}})
-
-
-def _links(gpu: GPU, factor: float) -> GPU:
-    faster = tuple(link.model_copy(update={"bandwidth": link.bandwidth * factor}) for link in gpu.scale_up)
-    out = gpu.scale_out and gpu.scale_out.model_copy(update={"bandwidth": gpu.scale_out.bandwidth * factor})
-    return gpu.model_copy(update={"scale_up": faster, "scale_out": out})
-
-
 def _demand(field: str) -> Callable[[Structure, float], Structure]:
     def moved(one: Structure, factor: float) -> Structure:
         found = getattr(one.demand, field)
@@ -114,14 +101,14 @@ def inputs(one: Structure) -> dict[str, tuple[str, bool, Callable[[Structure, fl
     """Name → (title, whether it is of the device alone, how it is moved) of the inputs that a structure has."""
     traffic = "users" if one.demand.interactive else "rate"
     found = {
-        "memory_bandwidth": ("memory bandwidth", True, _gpu(_bandwidth)),
-        "peak_flops": ("peak FLOP/s", True, _gpu(_peaks)),
+        "memory_bandwidth": ("memory bandwidth", True, _gpu(with_bandwidth)),
+        "peak_flops": ("peak FLOP/s", True, _gpu(with_peaks)),
         "prompts": ("prompt lengths", False, _demand("prompts")),
         "outputs": ("output lengths", False, _demand("outputs")),
         traffic: (f"traffic ({one.demand.unit})", False, _demand(traffic)),
     }
     if one.plan.tp * one.plan.pp * one.plan.dp > 1:
-        found["links"] = ("links between devices", True, _gpu(_links))
+        found["links"] = ("links between devices", True, _gpu(with_links))
     if one.price is not None:
         found["price"] = ("price of the device", True, _price)
     if one.plan.speculation is not None:

@@ -71,6 +71,12 @@ class Serving:
 
         return serving_dict(self)
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from perfmodel.report.notebook import notebook_html
+
+        return str(notebook_html(self))
+
     def to_frame(self) -> Any:
         """A pandas DataFrame, one row a request: when it was sent, its lengths, and what it saw."""
         from perfmodel.serving.contract import requests_table

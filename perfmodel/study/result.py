@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from perfmodel.frontier import front
 from perfmodel.study.columns import Column, column
 from perfmodel.study.encoded import table_of
-from perfmodel.study.front import front
 from perfmodel.study.parts import parts
 from perfmodel.study.rows import Columns, together
 from perfmodel.study.running import Wanted, jobs_checked, results
