@@ -11,7 +11,7 @@ from perfmodel.planning.answer import Plan
 from perfmodel.planning.goals import FIGURES, PERCENTILES, Goal
 from perfmodel.planning.option import Option
 from perfmodel.planning.pools import PairOption
-from perfmodel.planning.reach import FULL
+from perfmodel.planning.prices import HOURS
 from perfmodel.planning.robust import SWING, Chance
 from perfmodel.units import show_rate, show_seconds
 
@@ -139,17 +139,10 @@ def _headroom(plan: Plan) -> str:
     first, *later = plan.breaks[:3] or [("", float("inf"))]
     if first[1] == float("inf"):
         return "no load that was looked at misses a goal"
-    text = f"traffic may be {first[1]:.2f} times as much until {_what(plan, first[0])}"
+    text = f"{1 / first[1]:.0%} of what it carries; traffic may be {first[1]:.2f} times as much until {plan.ending(first[0])}"
     if later:
-        text += "; " + ", ".join(f"{_what(plan, name)} at {factor:.2f} times" for name, factor in later)
+        text += "; " + ", ".join(f"{plan.ending(name)} at {factor:.2f} times" for name, factor in later)
     return text
-
-
-def _what(plan: Plan, name: str) -> str:
-    if name == FULL:
-        return "the servers are full"
-    goal = next(goal for goal in plan.goals if goal.name == name)
-    return f"{goal.title} passes {show_seconds(goal.limit_s)}"
 
 
 def _cost(plan: Plan, best: Option) -> str:
@@ -158,7 +151,8 @@ def _cost(plan: Plan, best: Option) -> str:
         each = plan.usd_per_million_tokens(best)
         parts.append(f"{best.usd_per_month:,.0f} USD a month, {each:.3g} USD per million output tokens at today's mean")
     if best.watts is not None:
-        parts.append(f"at most {best.watts / 1e3:,.1f} kW of boards")
+        month = best.watts / 1e3 * HOURS
+        parts.append(f"at most {best.watts / 1e3:,.1f} kW of boards, {month:,.0f} kWh a month")
     return "; ".join(parts) or "no price on file"
 
 

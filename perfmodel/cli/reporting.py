@@ -38,7 +38,7 @@ def report(words: Words, html: File = USUAL, open_: Open = False) -> int:
     return code
 
 
-PAGES = "estimate, serve and validate report"
+PAGES = "estimate, serve, sweep, plan, advise and validate report"
 report.settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}  # type: ignore[attr-defined]
 
 

@@ -13,9 +13,7 @@ from perfmodel.launch.server import Launch, launch, load_test
 from perfmodel.launch.sheet import Command
 from perfmodel.planning.goals import goals as goals_asked
 from perfmodel.precision import STREAMS
-from perfmodel.serving.lengths import lengths
-from perfmodel.serving.trace import trace as read_trace
-from perfmodel.serving.traffic import CONCURRENCY, Traffic, traffic
+from perfmodel.serving.traffic import Traffic, traffic_asked
 from perfmodel.workload import OUTPUT, PROMPT, whole_number
 
 
@@ -95,7 +93,8 @@ def launched(
 
     Raises RequestError where the question is wrong, DoesNotFitError where the deployment does not hold the model.
     """
-    sent = _traffic(concurrency, rate, requests, prompt_lengths or prompt, output_lengths or output, trace)
+    prompts, outputs = prompt_lengths or prompt, output_lengths or output
+    sent = traffic_asked(prompts, outputs, None, concurrency, rate, requests, trace)
     one = estimate(
         model, gpu, prompt=max(round(sent.prompts.mean), 1), output=max(round(sent.outputs.mean), 1), **question
     )
@@ -113,26 +112,6 @@ def launched(
     )
     wanted = {f"{goal.figure}_s": goal.limit_s for goal in goals_asked(goals)}
     return Launched(one, told, sent, wanted, load_test(told, sent, wanted))
-
-
-def _traffic(
-    concurrency: int | None, rate: float | None, requests: int | None, prompts: Any, outputs: Any, trace: str | None
-) -> Traffic:
-    given = {"closed": concurrency, "open": rate, "trace": trace}
-    arrival = next((name for name, value in given.items() if value is not None), "closed")
-    if arrival == "closed" and concurrency is None:
-        concurrency = CONCURRENCY
-    if rate is not None and not 0 < rate < 1e7:
-        raise RequestError(f"--rate must be requests a second, above 0, like 2.5; got {rate!r}.")
-    return traffic(
-        arrival,
-        lengths(prompts, "--prompt-lengths"),
-        lengths(outputs, "--output-lengths"),
-        None if concurrency is None else int(whole_number(concurrency, "--concurrency", 10**5)),
-        rate,
-        None if requests is None else int(whole_number(requests, "--requests", 10**6)),
-        read_trace(trace) if trace is not None and arrival == "trace" else trace,  # type: ignore[arg-type]
-    )
 
 
 def longest_request(plan: Deployment, sent: Traffic) -> int:

@@ -22,6 +22,7 @@ from perfmodel.measured.scores import (
     worst,
 )
 from perfmodel.measured.told import value_text
+from perfmodel.published.comparison import score_columns
 from perfmodel.score import Score
 from perfmodel.table import Table, flush_right, percent
 
@@ -116,14 +117,14 @@ def _shipped() -> dict[str, Results]:
 def group_table(points: Sequence[Point], by: Sequence[str]) -> Table:
     """A row a group of which something was predicted that no fit has used, as percentages."""
     rows = [(key, found.unseen) for key, found in grouped(points, by) if found.unseen.scored]
-    return Table(_keys(rows, by) | _errors_columns([found for _, found in rows]), f"Errors by {', '.join(by)}")
+    return Table(_keys(rows, by) | score_columns([found for _, found in rows], "n"), f"Errors by {', '.join(by)}")
 
 
 def fitted_table(points: Sequence[Point], by: Sequence[str]) -> Table:
     """The same of what fits have used: how well constants fit, not how well they predict."""
     rows = [(key, found.fitted) for key, found in grouped(points, by) if found.fitted.scored]
     return Table(
-        _keys(rows, by) | _errors_columns([found for _, found in rows]), f"What fits have used, by {', '.join(by)}"
+        _keys(rows, by) | score_columns([found for _, found in rows], "n"), f"What fits have used, by {', '.join(by)}"
     )
 
 
@@ -165,18 +166,6 @@ def worst_table(bad: list[Point]) -> Table:
         },
         "Farthest off",
     )
-
-
-def _errors_columns(scores: list[Score]) -> dict[str, list[Any]]:
-    return {
-        "n": [s.n for s in scores],
-        "predicted": [s.scored for s in scores],
-        "median": flush_right([percent(s.median_ape) for s in scores]),
-        "mean": flush_right([percent(s.mean_ape) for s in scores]),
-        "90th": flush_right([percent(s.p90_ape) for s in scores]),
-        "bias": flush_right([percent(s.bias, "+") for s in scores]),
-        "in interval": flush_right([percent(s.coverage80) for s in scores]),
-    }
 
 
 def _errors_dict(found: Errors) -> dict[str, Any]:

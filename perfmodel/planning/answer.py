@@ -16,9 +16,11 @@ from perfmodel.planning.misses import Miss, misses, relaxations
 from perfmodel.planning.option import Constraints, Option
 from perfmodel.planning.pools import PairOption
 from perfmodel.planning.prices import HOURS, Prices
+from perfmodel.planning.reach import FULL
 from perfmodel.planning.robust import SURE, Chance, Swing, chances, safe, swings
 from perfmodel.planning.search import Searched, confirmed
 from perfmodel.planning.space import Space
+from perfmodel.units import show_seconds
 
 OTHERS = 4
 """Further devices whose cheapest deployment is told beside the best."""
@@ -92,6 +94,13 @@ class Plan:
     def relaxations(self) -> tuple[str, ...]:
         """What to relax, and by how much, where none meets the goals."""
         return () if self.met else relaxations(self.searched, self.goals, self.constraints)
+
+    def ending(self, name: str) -> str:
+        """What it means that `breaks` names, in words."""
+        if name == FULL:
+            return "the servers are full"
+        goal = next(goal for goal in self.goals if goal.name == name)
+        return f"{goal.title} passes {show_seconds(goal.limit_s)}"
 
     @property
     def assumptions(self) -> tuple[str, ...]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from perfmodel.errors import RequestError
 from perfmodel.serving.lengths import Lengths, lengths
-from perfmodel.serving.question import FASTEST
 from perfmodel.serving.trace import trace as read_trace
-from perfmodel.serving.traffic import Traffic
+from perfmodel.serving.traffic import FASTEST, Traffic
 
 SIMULATED = 2000
 """Requests by which a plan is simulated: at the 99th percentile twenty of them are slower."""

@@ -61,7 +61,7 @@ class Comparison:
         names = {name: [_word(key[i]) for key, _ in groups] for i, name in enumerate(self.by)}
         names = {first: [*names[first], "all"]} | {name: [*names[name], ""] for name in others}
         scores = [*(s for _, s in groups), score(self.predictions)]
-        return Table(names | _score_columns(scores), f"Errors by {', '.join(self.by)}")
+        return Table(names | score_columns(scores), f"Errors by {', '.join(self.by)}")
 
 
 def compared(file: str, modes: str | None = None, by: str = "metric", qualities: str | None = "ok") -> Comparison:
@@ -71,9 +71,10 @@ def compared(file: str, modes: str | None = None, by: str = "metric", qualities:
     return Comparison(file, names, kept, predictions(kept.rows))
 
 
-def _score_columns(scores: list[Score]) -> dict[str, list[Any]]:
+def score_columns(scores: list[Score], counted: str = "rows") -> dict[str, list[Any]]:
+    """Errors as columns of texts; `counted` names how many of what they are."""
     return {
-        "rows": [s.n for s in scores],
+        counted: [s.n for s in scores],
         "predicted": [s.scored for s in scores],
         "median": flush_right([percent(s.median_ape) for s in scores]),
         "mean": flush_right([percent(s.mean_ape) for s in scores]),

@@ -10,7 +10,6 @@ from perfmodel.planning.answer import Plan
 from perfmodel.planning.goals import FIGURES, PERCENTILES, Goal
 from perfmodel.planning.grown import FACTORS, grown
 from perfmodel.planning.option import Option
-from perfmodel.planning.reach import FULL
 from perfmodel.planning.robust import SWING, Chance
 from perfmodel.report.charts import Spot, Swing, pareto, probability_steps, ranked_bars, tornado
 from perfmodel.report.deployment import assumptions, sources
@@ -86,20 +85,12 @@ def _cards(plan: Plan, best: Option) -> list[Card]:
     found.append(Card(tightest.title, show_seconds(_seen(best, tightest)), limit))
     first = next(iter(plan.breaks), None)
     if first is not None and isfinite(first[1]):
-        found.append(Card("Room for traffic", f"×{first[1]:.2f}", f"until {_what(plan, first[0])}"))
+        found.append(Card("Room for traffic", f"×{first[1]:.2f}", f"until {plan.ending(first[0])}"))
     return found
 
 
 def _seen(option: Option, goal: Goal) -> float:
     return option.seen[f"{goal.name}_s"]
-
-
-def _what(plan: Plan, name: str) -> str:
-    """What breaks, in words."""
-    if name == FULL:
-        return "the servers are full"
-    goal = next(goal for goal in plan.goals if goal.name == name)
-    return f"{goal.title} passes {show_seconds(goal.limit_s)}"
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +156,7 @@ def _headroom(plan: Plan) -> Figure | None:
     breaks = [(name, end) for name, end in plan.breaks if isfinite(end)]
     if not breaks:
         return None
-    names = [_what(plan, name) for name, _ in breaks]
+    names = [plan.ending(name) for name, _ in breaks]
     title = "What breaks first if traffic grows"
     plot = ranked_bars(title, names, [end for _, end in breaks], lambda end: f"at {end:.2f} times the traffic", "×")
     caption = f"{capital(names[0])} first, at {factor(breaks[0][1])} the traffic that is planned for."

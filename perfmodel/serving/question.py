@@ -13,17 +13,13 @@ from perfmodel.memory import memory
 from perfmodel.placement import too_big
 from perfmodel.remedies import ways_out
 from perfmodel.serving.disaggregated import Disaggregated
-from perfmodel.serving.lengths import lengths
 from perfmodel.serving.load import Load
 from perfmodel.serving.seen import Distribution
 from perfmodel.serving.simulation import POLICIES
 from perfmodel.serving.theory import Saturation, saturation
-from perfmodel.serving.trace import trace as read_trace
-from perfmodel.serving.traffic import CONCURRENCY, Traffic, traffic
+from perfmodel.serving.traffic import Traffic, traffic_asked
 from perfmodel.spec import nearest
 from perfmodel.workload import OUTPUT, PROMPT, Workload, whole_number
-
-FASTEST = 1e7
 
 
 @dataclass(frozen=True)
@@ -123,20 +119,8 @@ def serve(
         raise RequestError("--batch is for a batch that starts together; a server has --concurrency or --rate.")
     if samples != 1 or beams != 1:
         raise RequestError("--samples and --beams are for estimate; serve completes each request once.")
-    given = {"closed": concurrency, "open": rate, "trace": trace}
-    arrival = arrival or next((name for name, value in given.items() if value is not None), "closed")
-    if arrival == "closed" and concurrency is None:
-        concurrency = CONCURRENCY
-    times = read_trace(trace) if trace is not None and arrival == "trace" else trace
-    sent = traffic(
-        arrival,
-        lengths(prompt if prompt_lengths is None else prompt_lengths, "--prompt-lengths"),
-        lengths(output if output_lengths is None else output_lengths, "--output-lengths"),
-        None if concurrency is None else whole_number(concurrency, "--concurrency", 10**5),
-        _rate(rate),
-        None if requests is None else whole_number(requests, "--requests", 10**6),
-        times,  # type: ignore[arg-type]
-    )
+    prompts, outputs = prompt_lengths or prompt, output_lengths or output
+    sent = traffic_asked(prompts, outputs, arrival, concurrency, rate, requests, trace)
     one = estimate(
         model,
         gpu,
@@ -194,11 +178,3 @@ def filler_of(plan: Deployment, tp: int | None) -> Deployment:
     if not held.fits:
         raise DoesNotFitError(f"--prefill-tp {tp}: {too_big(filler, held)}", ways_out(filler, Workload(1, 1, 1)))
     return filler
-
-
-def _rate(rate: object) -> float | None:
-    if rate is None:
-        return None
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= FASTEST:
-        raise RequestError(f"--rate must be requests a second, above 0, like 2.5; got {rate!r}.")
-    return float(rate)

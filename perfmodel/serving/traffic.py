@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from perfmodel.errors import RequestError
-from perfmodel.serving.lengths import Lengths
+from perfmodel.serving.lengths import Lengths, lengths
 from perfmodel.serving.simulation import Request
+from perfmodel.serving.trace import trace as read_trace
 from perfmodel.spec import nearest
+from perfmodel.workload import whole_number
 
 ARRIVALS = ("closed", "open", "burst", "trace")
 CONCURRENCY = 32
@@ -113,3 +115,41 @@ def traffic(
     if concurrency is not None:
         usual = max(usual, concurrency)
     return Traffic(arrival, prompts, outputs, concurrency, rate, requests or usual)
+
+
+FASTEST = 1e7
+"""Requests a second beyond which a rate is a mistake."""
+
+
+def traffic_asked(
+    prompts: object,
+    outputs: object,
+    arrival: str | None = None,
+    concurrency: object = None,
+    rate: object = None,
+    requests: object = None,
+    trace: str | None = None,
+) -> Traffic:
+    """Traffic as it was asked for; what is given tells how requests arrive. RequestError where it cannot be."""
+    given = {"closed": concurrency, "open": rate, "trace": trace}
+    arrival = arrival or next((name for name, value in given.items() if value is not None), "closed")
+    if arrival == "closed" and concurrency is None:
+        concurrency = CONCURRENCY
+    times = read_trace(trace) if trace is not None and arrival == "trace" else trace
+    return traffic(
+        arrival,
+        lengths(prompts, "--prompt-lengths"),
+        lengths(outputs, "--output-lengths"),
+        None if concurrency is None else int(whole_number(concurrency, "--concurrency", 10**5)),
+        _rate(rate),
+        None if requests is None else int(whole_number(requests, "--requests", 10**6)),
+        times,  # type: ignore[arg-type]
+    )
+
+
+def _rate(rate: object) -> float | None:
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= FASTEST:
+        raise RequestError(f"--rate must be requests a second, above 0, like 2.5; got {rate!r}.")
+    return float(rate)
