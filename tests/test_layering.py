@@ -65,7 +65,7 @@ ROWS = (
     ("placement",),
     ("assumptions", "asking"),
     ("table",),
-    ("answer",),
+    ("answer", "scored"),
     ("contract", "grid", "explain", "figures", "moved", "flags"),
     ("comparison", "achieved", "sensitivity", "frontier"),
     ("study.coded",),

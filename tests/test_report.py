@@ -575,7 +575,10 @@ def test_report_hands_on_exit_codes(run, tmp_path: Path) -> None:
     assert "does not fit" in ran.err
     for wrong, words in (
         (("serv", "-m", "llama3-8b"), 'no command is called "serv"; did you mean serve?'),
-        (("show", "h100"), "show has no page of its own; estimate, serve and validate report have one"),
+        (
+            ("show", "h100"),
+            "show has no page of its own; estimate, serve, sweep, plan, advise and validate report have one",
+        ),
         (("report", "estimate"), 'no command is called "report"'),
         (("estimate", "-m", "lama3-8b", "-g", "h100"), "Did you mean"),
         (("estimate", "-m", "llama3-8b", "-g", "h100", "--html", "b.html"), "name the page's file before the command"),

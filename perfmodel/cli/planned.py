@@ -139,7 +139,8 @@ def _headroom(plan: Plan) -> str:
     first, *later = plan.breaks[:3] or [("", float("inf"))]
     if first[1] == float("inf"):
         return "no load that was looked at misses a goal"
-    text = f"{1 / first[1]:.0%} of what it carries; traffic may be {first[1]:.2f} times as much until {plan.ending(first[0])}"
+    text = f"{1 / first[1]:.0%} of what it carries; "
+    text += f"traffic may be {first[1]:.2f} times as much until {plan.ending(first[0])}"
     if later:
         text += "; " + ", ".join(f"{plan.ending(name)} at {factor:.2f} times" for name, factor in later)
     return text

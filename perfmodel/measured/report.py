@@ -22,8 +22,8 @@ from perfmodel.measured.scores import (
     worst,
 )
 from perfmodel.measured.told import value_text
-from perfmodel.published.comparison import score_columns
 from perfmodel.score import Score
+from perfmodel.scored import score_columns
 from perfmodel.table import Table, flush_right, percent
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from perfmodel.published.predictions import Prediction, predictions
 from perfmodel.published.rows import Chosen, Row, chosen, columns, rows_of
 from perfmodel.published.scores import Ratio, grouped, ratios, report, score, unscored, worst
-from perfmodel.score import Score
+from perfmodel.scored import score_columns
 from perfmodel.table import Table, flush_right, percent
 
 
@@ -69,19 +69,6 @@ def compared(file: str, modes: str | None = None, by: str = "metric", qualities:
     names = columns(by)
     kept = chosen(rows_of(file), modes, qualities, file)
     return Comparison(file, names, kept, predictions(kept.rows))
-
-
-def score_columns(scores: list[Score], counted: str = "rows") -> dict[str, list[Any]]:
-    """Errors as columns of texts; `counted` names how many of what they are."""
-    return {
-        counted: [s.n for s in scores],
-        "predicted": [s.scored for s in scores],
-        "median": flush_right([percent(s.median_ape) for s in scores]),
-        "mean": flush_right([percent(s.mean_ape) for s in scores]),
-        "90th": flush_right([percent(s.p90_ape) for s in scores]),
-        "bias": flush_right([percent(s.bias, "+") for s in scores]),
-        "in interval": flush_right([percent(s.coverage80) for s in scores]),
-    }
 
 
 def _ratio_table(pairs: list[Ratio]) -> Table:
