@@ -78,7 +78,7 @@ def test_attention_comes_back(cpu: GPU, kernel: str, sizes: str) -> None:
         for length in (40, 300, 2000, 9000):
             for heads, kv in ((8, 2), (32, 8)):
                 shape = {"sequences": b, sizes: length, "heads": heads, "kv_heads": kv, "head_size": 64}
-                rows = fitting.attention_rows(cpu, kernel, "bf16", [measurement(kernel, "bf16", 1.0, **shape)])
+                rows = fitting.attention_rows(kernel, cpu, "bf16", [measurement(kernel, "bf16", 1.0, **shape)])
                 made.append(measurement(kernel, "bf16", float(rows.predicted(constants)[0]), **shape))
     (fit,) = fitting.kernel_fits(made, cpu, "made", "1")
     assert fit.median < 0.05

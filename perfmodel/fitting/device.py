@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,14 +56,12 @@ RING = {
 
 def kernel_fits(found: Sequence[KernelMeasurement], gpu: GPU, data: str, version: str) -> Iterator[Fitted]:
     """The constants of every kernel and format that was measured often enough, with errors on shapes not fitted."""
-    for kernel, fit in FITS.items():
+    for kernel, kind in FITS.items():
         for number_format in dict.fromkeys(one.format for one in found if one.kernel == kernel):
             mine = [one for one in found if (one.kernel, one.format) == (kernel, number_format)]
-            if len(mine) >= (FEWEST if kernel != "collective" else 6) and (kernel != "collective" or gpu.domain > 1):
-                constants, errors = fit(gpu, number_format, mine)
-                key = number_format if kernel == "gemm" or number_format == "fp32" else "bf16"
-                if kernel == "collective":
-                    key = _talk(gpu, number_format, mine)
+            if len(mine) >= kind.fewest and kind.runs_on(gpu):
+                constants, errors = kind.fit(gpu, number_format, mine)
+                key = kind.key(gpu, number_format, mine)
                 yield Fitted(
                     gpu.name, LIBRARY, kernel, key, constants, data, version, len(mine), errors.median, errors.p90
                 )
@@ -89,7 +88,7 @@ def gemm_rows(gpu: GPU, number_format: str, found: Sequence[KernelMeasurement]) 
 
 def prompts(gpu: GPU, number_format: str, found: Sequence[KernelMeasurement]) -> tuple[dict[str, float], Errors]:
     """Constants of attention over whole prompts; the tile is the one that serves best."""
-    whole = attention_rows(gpu, "prefill", number_format, found)
+    whole = attention_rows("prefill", gpu, number_format, found)
 
     def constants_of(rows: attention.Rows) -> dict[str, float]:
         tried = [_at_tile(rows, tile) for tile in attention.TILES]
@@ -105,7 +104,7 @@ def _at_tile(rows: attention.Rows, tile: float) -> dict[str, float]:
 
 def steps(gpu: GPU, number_format: str, found: Sequence[KernelMeasurement]) -> tuple[dict[str, float], Errors]:
     """Constants of attention of one new token a sequence."""
-    whole = attention_rows(gpu, "decode", number_format, found)
+    whole = attention_rows("decode", gpu, number_format, found)
 
     def constants_of(rows: attention.Rows) -> dict[str, float]:
         return fitted(rows.predicted, rows.seconds, DECODE)
@@ -154,7 +153,7 @@ def _talk(gpu: GPU, operation: str, found: Sequence[KernelMeasurement]) -> str:
     return f"{link.name.split()[0] if link else 'any'} {operation} {ranks}"
 
 
-def attention_rows(gpu: GPU, kernel: str, number_format: str, found: Sequence[KernelMeasurement]) -> attention.Rows:
+def attention_rows(kernel: str, gpu: GPU, number_format: str, found: Sequence[KernelMeasurement]) -> attention.Rows:
     names = ("sequences", "tokens", "context", "heads", "kv_heads", "head_size")
     b, t, s, n, k, h = (np.array([one.shape.get(name, np.nan) for one in found]) for name in names)
     t, s = (t, t) if kernel == "prefill" else (np.ones_like(s), s)
@@ -170,7 +169,39 @@ def _errors(whole: Any, kept: Any, constants_of: Any) -> Errors:
     return Errors.of(tested.predicted(constants_of(whole.part(~kept))), tested.seconds)
 
 
-FITS = {"gemm": products, "prefill": prompts, "decode": steps, "decode-mha": steps, "collective": talks}
+def _by_format(gpu: GPU, number_format: str, found: Sequence[KernelMeasurement]) -> str:
+    return number_format
+
+
+def _by_width(gpu: GPU, number_format: str, found: Sequence[KernelMeasurement]) -> str:
+    """Attention's constants are told apart by the width of what it reads alone."""
+    return number_format if number_format == "fp32" else "bf16"
+
+
+class Kind(NamedTuple):
+    """How constants of a kind of kernel are fitted.
+
+    fit      (device, format, measurements) → constants and errors
+    key      under what they stand in a `calibration:` block
+    fewest   measurements that they need at least
+    runs_on  whether a device has such kernels
+    rows     measurements as arrays that predict themselves; None where they are not told beside their constants
+    """
+
+    fit: Callable[[GPU, str, Sequence[KernelMeasurement]], tuple[dict[str, float], Errors]]
+    key: Callable[[GPU, str, Sequence[KernelMeasurement]], str] = _by_width
+    fewest: int = FEWEST
+    runs_on: Callable[[GPU], bool] = lambda gpu: True
+    rows: Callable[[GPU, str, Sequence[KernelMeasurement]], Any] | None = None
+
+
+FITS = {
+    "gemm": Kind(products, _by_format, rows=gemm_rows),
+    "prefill": Kind(prompts, rows=partial(attention_rows, "prefill")),
+    "decode": Kind(steps, rows=partial(attention_rows, "decode")),
+    "decode-mha": Kind(steps, rows=partial(attention_rows, "decode-mha")),
+    "collective": Kind(talks, _talk, fewest=6, runs_on=lambda gpu: gpu.domain > 1),
+}
 
 
 def fitted_to(found: Sequence[KernelMeasurement], gpu: GPU) -> list[KernelMeasurement]:
@@ -178,11 +209,10 @@ def fitted_to(found: Sequence[KernelMeasurement], gpu: GPU) -> list[KernelMeasur
     kernel, number_format = found[0].kernel, found[0].format
     block = gpu.calibration.get(LIBRARY)
     entry = block.kernels.get(kernel, {}).get(number_format) if block is not None else None
-    if entry is None or kernel == "collective":
+    rows_of = FITS[kernel].rows if kernel in FITS else None
+    if entry is None or rows_of is None:
         return list(found)
-    rows = (
-        gemm_rows(gpu, number_format, found) if kernel == "gemm" else attention_rows(gpu, kernel, number_format, found)
-    )
+    rows = rows_of(gpu, number_format, found)
     wide = 1 + entry.fit.p90
     told = [Predicted(expected=t, low=t / wide, high=t * wide) for t in rows.predicted(entry.constants).tolist()]
     return [one.model_copy(update={"predicted": p}) for one, p in zip(found, told, strict=True)]
