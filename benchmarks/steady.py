@@ -21,15 +21,16 @@ from perfmodel.serving.steps import Steps
 from perfmodel.serving.theory import saturation
 
 DEPLOYMENTS = [
-    ("llama3-70b", "h100", 4), ("llama3.1-8b", "l40s", 1), ("llama3.1-8b", "h100", 1), ("qwen3-30b-a3b", "h200", 2),
-    ("llama3-70b", "h200", 8), ("deepseek-v3", "h200", 8), ("qwen3-32b", "a100", 2),
+    ("llama3-70b", "h100", {"tp": 4}), ("llama3.1-8b", "l40s", {}), ("llama3.1-8b", "h100", {}),
+    ("qwen3-30b-a3b", "h200", {"tp": 2}), ("llama3-70b", "h200", {"tp": 8}), ("deepseek-v3", "h200", {"tp": 8}),
+    ("qwen3-32b", "a100", {"tp": 2}), ("deepseek-v3", "h200", {"tp": 1, "dp": 8, "ep": 8}),
 ]  # fmt: skip
 FIGURES = [(figure, p) for figure in ("ttft", "tpot", "e2e") for p in (0, 50, 95, 99)]
 
 
 def case(random: Random) -> tuple[float, Serving]:
     """(share of saturation, answer of the simulation) of one random server."""
-    model, gpu, tp = random.choice(DEPLOYMENTS)
+    model, gpu, split = random.choice(DEPLOYMENTS)
     prompt, output, cv = (
         random.choice([200, 1024, 4000, 12000]),
         random.choice([64, 256, 800]),
@@ -38,7 +39,7 @@ def case(random: Random) -> tuple[float, Serving]:
     share = random.choice([0.15, 0.4, 0.6, 0.8])
     asked = {
         "engine": random.choice(["vllm", "vllm", "sglang", "trtllm"]),
-        "tp": tp,
+        **split,
         "requests": 2000,
         "prompt_lengths": f"lognormal:{prompt},{cv}" if cv else prompt,
         "output_lengths": f"lognormal:{output},{cv}" if cv else output,

@@ -40,6 +40,7 @@ class Plan:
     prices: Prices
     searched: Searched
     confidence: float | None = None
+    assumed: bool = False
 
     @property
     def best(self) -> Option | None:
@@ -166,6 +167,8 @@ def _rivals(best: Option, options: Sequence[Option]) -> Iterator[Option]:
 
 def _assumptions(plan: Plan) -> Iterator[str]:
     d, space = plan.demand, plan.space
+    if plan.assumed:
+        yield "goals assumed, for none was given (--ttft, --tpot, --e2e, --goal)"
     yield f"prompts: {d.prompts}; outputs: {d.outputs}"
     if d.source:
         yield d.source

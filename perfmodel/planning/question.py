@@ -96,7 +96,8 @@ def plan(
         prefix=prefix, prefix_hit=prefix_hit, **lengths,
     )  # fmt: skip
     usual = {"ttft": ttft, "tpot": tpot, "e2e": e2e}
-    promised = goals_asked(goals, **usual) or goals_asked(None, **USUAL_GOALS)
+    given = goals_asked(goals, **usual)
+    promised = given or goals_asked(None, **USUAL_GOALS)
     constraints = _constraints(minimize, spare, max_gpus, budget, max_power)
     priced = prices_asked(prices, region, price)
     spec = model_asked(model, assume)
@@ -128,7 +129,7 @@ def plan(
         progress,
         paired=pairs if space.disaggregated else None,
     )
-    return Plan(needed, promised, constraints, space, priced, found, confidence)
+    return Plan(needed, promised, constraints, space, priced, found, confidence, not given)
 
 
 def _constraints(minimize: str, spare: int, gpus: object, budget: object, power: object) -> Constraints:

@@ -102,53 +102,55 @@ class Steady:
         return tuple(found[row] for found in self._by_budget)
 
     @cached_property
-    def _by_budget(self) -> tuple[Any, Any, Any]:
-        """(requests a second of a rank, seconds that a prompt adds to its work, seconds that prompts wait for others)
+    def _by_budget(self) -> tuple[Any, Any, Any, Any]:
+        """(requests a second, seconds that a prompt adds to the work, seconds of its own passes, its wait for others)
 
         A request finds λ·(w + p) prompts that came behind its own while it waited w; they are served before or beside
         its tokens, and those that come meanwhile too, as in a busy period (Kleinrock 1975, §5.8):
 
             decoding takes (T·t + λ·p·(w + p))/(1 − λ·p)
+
+        Ranks that share the data pass together: a prompt on one of them holds up all, and as many as there are ranks
+        go at once.
         """
-        t, rules, b, step = self.load.traffic, self.load.rules, self.running, self.step_s
-        budget = np.unique(self._rows[1])[:, None] / self.load.plan.dp
+        t, rules, b, step, dp = self.load.traffic, self.load.rules, self.running, self.step_s, self.load.plan.dp
+        budget = np.unique(self._rows[1])[:, None]
         mixed = rules.policy == "mixed"
         beside = np.maximum(b, 1.0) if mixed else 0.0
-        room = np.maximum(budget - beside, 1.0)
+        room = np.maximum(budget - beside * dp, 1.0)
         context = middle(self.load) if mixed else 0.0
         without = step if mixed else 0.0
-        tokens = np.minimum(room, t.computed) + np.zeros_like(b)
+        least = np.minimum(room, t.computed)
+        tokens = least + np.zeros_like(b)
         rate, wait = np.zeros_like(tokens), np.zeros_like(tokens)
         for _ in range(ROUNDS):
-            whole = self.steps.many(tokens, beside, context)
-            prompt = np.maximum(whole - without, 0.0) * t.computed / tokens
+            of_rank = np.maximum(tokens / dp, np.minimum(tokens, t.computed))
+            whole = self.steps.many(of_rank, beside, context)
+            more = np.maximum(whole - without, 0.0)
+            prompt, own = more * t.computed / tokens, more * np.maximum(t.computed / of_rank, 1.0)
             behind = np.minimum(rate * prompt, 0.95) * (wait + prompt)
-            found = b / (t.outputs.mean * step + b * prompt + behind)
+            found = b * dp / (t.outputs.mean * step + b * dp * prompt + behind)
             rate = found if not rate.any() else (rate + found) / 2
             wait = _waits(rate, prompt, t.prompts.squares / t.prompts.mean**2)
             # prompts that come while a pass runs share the next one
             come = rate * (whole + (0.0 if mixed else step)) * t.computed
-            tokens = (tokens + np.clip(come, np.minimum(room, t.computed), room)) / 2
-        return rate, prompt, wait
+            tokens = (tokens + np.clip(come, least, room)) / 2
+        return rate, prompt, own, wait
 
     @property
     def prompt_s(self) -> Any:
+        """Seconds that a prompt adds to the work of all ranks."""
         return self._served[1]
-
-    @property
-    def rank_rate(self) -> Any:
-        """Requests a second of a rank."""
-        return self._served[0]
 
     @cached_property
     def rate(self) -> Any:
         """Requests a second of the server; rises with `running`."""
-        return np.maximum.accumulate(np.where(self.valid, self.rank_rate, 0.0), axis=-1) * self.load.plan.dp
+        return np.maximum.accumulate(np.where(self.valid, self._served[0], 0.0), axis=-1)
 
     @cached_property
     def busy(self) -> Any:
         """Share of the engine's time that prompts take."""
-        return np.minimum(self.rank_rate * self.prompt_s, 0.999)
+        return np.minimum(self._served[0] * self.prompt_s, 0.999)
 
     @cached_property
     def _behind_s(self) -> Any:
@@ -187,7 +189,7 @@ class Steady:
     @property
     def _queue_s(self) -> Any:
         """Mean wait for prompts that came before."""
-        return self._served[2]
+        return self._served[3]
 
     @cached_property
     def _place(self) -> tuple[Any, Any]:
@@ -210,7 +212,7 @@ class Steady:
     @cached_property
     def _ttft_s(self) -> Any:
         rules, (chance, wait) = self.load.rules, self._place
-        own = rules.request_s + rules.lag * self.step_s + self.step_s * (rules.policy == "mixed") + self.prompt_s
+        own = rules.request_s + rules.lag * self.step_s + self.step_s * (rules.policy == "mixed") + self._served[2]
         return own + self._under_way / 2 + self._queue_s + chance * wait
 
     @cached_property
@@ -220,7 +222,7 @@ class Steady:
     def _ttft_spread(self, share: float) -> list[Any]:
         """By how much each cause of a first token's wait deviates from its mean."""
         prompts, (chance, wait) = self.load.traffic.prompts, self._place
-        own = self.prompt_s * (prompts.quantile(share) / prompts.mean - 1)
+        own = self._served[2] * (prompts.quantile(share) / prompts.mean - 1)
         queue, busy = self._queue_s, self.busy
         return [
             self._under_way * (share - 0.5),
@@ -233,7 +235,7 @@ class Steady:
         """Prompts that come in between, and how many others run meanwhile."""
         t, b, z = self.load.traffic, self.running, NormalDist().inv_cdf(share)
         squares = self.prompt_s**2 * t.prompts.squares / t.prompts.mean**2
-        between = np.sqrt(self.rank_rate * self.tpot_s * self._fewer * squares)
+        between = np.sqrt(self._served[0] * self.tpot_s * self._fewer * squares)
         slope = np.gradient(self.tpot_s, axis=-1) / np.gradient(b, axis=-1)
         behind = self._behind_s * (-log(1 - share) - 1)  # taken as exponential
         return [z * between, z * np.maximum(slope, 0.0) * np.sqrt(b * LASTING), behind]
@@ -252,10 +254,11 @@ class Decoding(Steady):
     """
 
     @cached_property
-    def _served(self) -> tuple[Any, Any, Any]:
-        rate = np.broadcast_to(self.running / (self.load.traffic.outputs.mean * self.step_s), self.valid.shape)
+    def _served(self) -> tuple[Any, ...]:
+        each = self.running * self.load.plan.dp / (self.load.traffic.outputs.mean * self.step_s)
+        rate = np.broadcast_to(each, self.valid.shape)
         nothing = np.zeros_like(rate)
-        return rate, nothing, nothing
+        return rate, nothing, nothing, nothing
 
     @cached_property
     def _ttft_s(self) -> Any:
@@ -271,7 +274,8 @@ class Filling(NamedTuple):
     """`workers` that take prompts off one queue, at `rate` requests a second in all.
 
     busy     of them, in the mean
-    own_s    seconds of a prompt; chance and wait_s: of waiting, and how long those who wait do so in the mean
+    own_s    seconds of a prompt's own passes
+    chance, wait_s  of waiting, and how long those who wait do so in the mean
     """
 
     busy: float
@@ -283,18 +287,20 @@ class Filling(NamedTuple):
     @classmethod
     def of(cls, load: Load, steps: Steps, workers: int, rate: float) -> Filling | None:
         """M/G/c with the wait of M/M/c times (1 + cv²)/2 (Lee & Longton 1959); None where workers are too few."""
-        t, budget = load.traffic, load.rules.budget
+        t, budget, dp = load.traffic, load.rules.budget, load.plan.dp
         prompt = max(t.computed, 1.0)
-        tokens = min(prompt, budget)
+        tokens = least = min(prompt, budget)
         for _ in range(ROUNDS):  # prompts that come while a pass runs share the next one
-            own = steps.seconds(tokens, 0.0, 0.0) * prompt / tokens
-            come = rate / workers * own * tokens
-            tokens = (tokens + min(max(come, min(prompt, budget)), budget)) / 2
-        busy = rate * own
+            of_rank = max(tokens / dp, min(tokens, prompt))
+            whole = steps.seconds(of_rank, 0.0, 0.0)
+            tokens = (tokens + min(max(rate / workers * whole * prompt, least), budget)) / 2
+        each, own = whole * prompt / tokens, whole * max(prompt / of_rank, 1.0)
+        busy = rate * each
         if busy >= workers * FULLEST:
             return None
         chance = _erlang_c(workers, busy)
-        return cls(busy, own, chance, own * t.prompts.squares / t.prompts.mean**2 / 2 / (workers - busy), t.prompts)
+        wait = each * t.prompts.squares / t.prompts.mean**2 / 2 / (workers - busy)
+        return cls(busy, own, chance, wait, t.prompts)
 
     @property
     def mean_s(self) -> float:
