@@ -148,3 +148,14 @@ def test_pages_of_levers_hold_what_commands_print(page: Path, run, monkeypatch: 
     for command, printed in blocks:
         answer = run(*shlex.split(command))
         assert answer.out + answer.err == printed, command
+
+
+def test_what_the_readme_shows_is_printed(run) -> None:
+    """Blocks that begin with a command: `…` and lines of `...` stand for what is left out."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n\$ perfmodel (.*)\n((?:(?!```).*\n)*)```$", text, re.M)
+    assert blocks
+    for command, shown in blocks:
+        ran = run(*shlex.split(command))
+        pattern = ".*?".join(re.escape(part) for part in re.split(r"…|\n\.\.\.\n", shown.strip()))
+        assert re.search(pattern, ran.out + ran.err, re.S), command
