@@ -134,6 +134,17 @@ def test_pools_are_the_cheapest_numbers_of_both(rate: float) -> None:
             assert option.worth == min(o.worth for o in every)
 
 
+def test_an_engine_that_can_mix_is_tried_both_ways_and_told_how() -> None:
+    found = pm.plan("llama3.1-8b", "h100", rate=30, engine="sglang", tpot="25 ms", ttft="300 ms", disaggregated=False)
+    policies = {option.plan.engine.policy for option in found.searched.options}
+    assert policies == {"mixed", "prefill-first"}
+    assert found.best is not None
+    assert found.launch is not None
+    mixes = "--enable-mixed-chunk" in found.launch[0].server[0].text
+    assert mixes == (found.best.plan.engine.policy == "mixed")
+    assert mixes == ("mixing" in found.best.title)
+
+
 # ── bounds ───────────────────────────────────────────────────────────────────────────────────────
 
 

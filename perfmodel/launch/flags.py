@@ -157,7 +157,8 @@ FLAGS: dict[tuple[str, str], Flag] = {
         *_rows(
             "sglang",
             "--model-path --host --port --dtype --quantization --tp-size --pp-size --ep-size --mem-fraction-static "
-            "--context-length --max-running-requests --chunked-prefill-size --page-size --kv-cache-dtype "
+            "--context-length --max-running-requests --chunked-prefill-size --enable-mixed-chunk --page-size "
+            "--kv-cache-dtype "
             "--speculative-algorithm --speculative-draft-model-path --speculative-num-steps --speculative-eagle-topk "
             "--speculative-num-draft-tokens --cpu-offload-gb --max-loras-per-batch --nnodes --node-rank "
             "--dist-init-addr --enable-eplb --disaggregation-mode --disaggregation-transfer-backend",

@@ -117,6 +117,8 @@ def _memory(sheet: Sheet, plan: Deployment) -> None:
     if engine.sequences_limit:
         sheet.add("--max-running-requests", engine.sequences_limit * groups)
     sheet.add("--chunked-prefill-size", engine.token_budget * groups)
+    if engine.policy == "mixed":
+        sheet.add("--enable-mixed-chunk")
     if "block" in engine.asked:
         sheet.add("--page-size", engine.block)
     kind = cache_dtype(sheet, plan, CACHE)

@@ -119,6 +119,7 @@ def option_dict(plan: Plan, option: Option, simulated: bool = False) -> dict[str
         "weights": one.precision.weights.name,
         "kv": one.precision.kv.name,
         "engine": engine.name,
+        "policy": engine.policy,
         "max_num_seqs": engine.sequences_limit or None,
         "max_num_batched_tokens": engine.token_budget,
         "speculation": one.speculation is not None,

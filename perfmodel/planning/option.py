@@ -218,5 +218,6 @@ def label(one: Structure) -> str:
     parts = [f"{name.upper()}{n}" for name in ("tp", "pp", "dp", "ep") if (n := getattr(plan, name)) > 1]
     formats = [plan.precision.weights.name, *([f"KV {plan.precision.kv.name}"] if plan.precision.kv.bits < 16 else [])]
     guesses = ["speculation"] if plan.speculation is not None else []
-    engine = [plan.engine.name] if plan.engine.name != "vllm" else []
+    mixed = " mixing" if "policy" in plan.engine.asked else ""
+    engine = [f"{plan.engine.name}{mixed}"] if plan.engine.name != "vllm" else []
     return ", ".join([" ".join([plan.gpu.name, *parts]), *formats, *guesses, *engine])

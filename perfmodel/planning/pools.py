@@ -303,8 +303,9 @@ def pairs(
     """The cheapest numbers of workers of every pair of one device, engine and precision."""
     alike: dict[tuple[object, ...], list[Structure]] = {}
     for one in fillers:
-        alike.setdefault(one.goes_with, []).append(one)
-    for decoder in decoders:
+        if "policy" not in one.plan.engine.asked:  # how passes are mixed is nothing to workers that do not mix any
+            alike.setdefault(one.goes_with, []).append(one)
+    for decoder in (one for one in decoders if "policy" not in one.plan.engine.asked):
         for filler in alike.get(decoder.goes_with, ()):
             option = Pair(filler, decoder).cheapest(constraints)
             if option is not None:

@@ -12,6 +12,7 @@ from typing import Any
 from perfmodel.answer import estimate
 from perfmodel.catalog import load_gpu, load_model, names
 from perfmodel.deployment import Deployment, split_error, splits
+from perfmodel.engine import Engine
 from perfmodel.errors import RequestError
 from perfmodel.memory import memory
 from perfmodel.model import Model
@@ -85,14 +86,42 @@ class Space:
                 yield base
                 continue
             single, asked = base
-            price, held = prices.of(single.gpu), False
-            for size in (*self.sizes, *(MORE if self.sizes == SIZES else ())):
-                if held and size not in self.sizes:
-                    break
-                for plan in placements(single, size):
-                    found = Structure(plan, asked, price, demand, goals, self.sequences, self.budgets, sigmas)
-                    held = held or found.fits
-                    yield found
+            if mixes(single):
+                yield from self._sizes(
+                    replace(single, engine=mixing(single.engine)), asked, demand, goals, prices, sigmas
+                )
+            yield from self._sizes(single, asked, demand, goals, prices, sigmas)
+
+    def _sizes(
+        self,
+        single: Deployment,
+        asked: dict[str, Any],
+        demand: Demand,
+        goals: tuple[Goal, ...],
+        prices: Prices,
+        sigmas: float,
+    ) -> Iterator[Structure]:
+        """A deployment on every number of devices, in every split."""
+        price, held = prices.of(single.gpu), False
+        for size in (*self.sizes, *(MORE if self.sizes == SIZES else ())):
+            if held and size not in self.sizes:
+                break
+            for plan in placements(single, size):
+                found = Structure(plan, asked, price, demand, goals, self.sequences, self.budgets, sigmas)
+                held = held or found.fits
+                yield found
+
+
+def mixes(plan: Deployment) -> bool:
+    """Whether its engine can also decode in the passes that prefill, which it does not by default.
+
+    SGLang can (--enable-mixed-chunk), except with speculation, beside which it turns that off.
+    """
+    return plan.engine.name == "sglang" and plan.engine.policy != "mixed" and plan.speculation is None
+
+
+def mixing(engine: Engine) -> Engine:
+    return replace(engine, policy="mixed", asked=(*engine.asked, "policy"))
 
 
 def placements(single: Deployment, count: int) -> Iterator[Deployment]:
