@@ -18,7 +18,7 @@ from perfmodel.planning.pools import PairOption
 from perfmodel.planning.prices import HOURS, Prices
 from perfmodel.planning.reach import FULL
 from perfmodel.planning.robust import SURE, Chance, Swing, chances, safe, swings
-from perfmodel.planning.search import Searched, confirmed
+from perfmodel.planning.search import Searched, confirmed, front
 from perfmodel.planning.space import Space
 from perfmodel.units import show_seconds
 
@@ -64,7 +64,7 @@ class Plan:
     @cached_property
     def front(self) -> tuple[Option, ...]:
         """Options that none beats in cost, end-to-end time and load per device, by theory, within the constraints."""
-        return tuple(option for option in self.searched.front if option.affordable)
+        return tuple(front([option for option in self.searched.options if option.affordable]))
 
     @cached_property
     def chances(self) -> tuple[Chance, ...]:

@@ -16,6 +16,8 @@ from perfmodel.planning.bounds import Least
 from perfmodel.planning.option import Constraints, Option, Point, options_of
 from perfmodel.planning.space import Structure
 
+MOST_SIMULATED = 400
+"""Options that are simulated before a search gives up: half a minute."""
 FURTHER = 8
 """Replicas more than theory asks for that are tried in the simulation before a structure is given up."""
 
@@ -142,8 +144,10 @@ def front(options: Sequence[Option]) -> list[Option]:
 def confirmed(options: Sequence[Option]) -> Iterator[Option]:
     """Options that the simulation confirms within the constraints, cheapest first.
 
-    One that it does not is tried with ever one replica more, where that is still cheaper than what comes next.
+    One that it does not is tried with ever one replica more, where that is still cheaper than what comes next. After
+    MOST_SIMULATED it ends: theory and simulation then disagree on all that is cheap.
     """
+    left = MOST_SIMULATED
     queue = [(order(option), i, option) for i, option in enumerate(options)]
     heapq.heapify(queue)
     first = {i: option.carrying for i, option in enumerate(options)}
@@ -151,6 +155,8 @@ def confirmed(options: Sequence[Option]) -> Iterator[Option]:
         _, i, option = heapq.heappop(queue)
         if not option.affordable:
             continue
+        if (left := left - 1) < 0:
+            return
         if option.kept:
             yield option
         elif option.carrying < first[i] + FURTHER:
