@@ -57,7 +57,7 @@ class _Loader(_SAFE):  # type: ignore[misc]
 
 def add_path(folder: str | Path) -> None:
     """Look for specs in `folder`, and in its hardware/ and models/, before anywhere else."""
-    path = Path(folder)
+    path = Path(folder).absolute()  # it stays where it is when somebody goes elsewhere
     if not path.is_dir():
         raise SpecError(f"{folder}: is not a folder to look for specs in.")
     _extra.append(path)
@@ -326,9 +326,10 @@ def _text(file: Path) -> str:
 
 
 def _shown(file: Path) -> str:
-    """A path as a person would write it, on one line: the last two parts of a shipped file, the whole of any other."""
+    """A path as a person would write it, on one line: the last two parts of a shipped file, any other from here."""
     inside = file.parent.name in _FOLDERS.values() and file.is_relative_to(data_folder(file.parent.name))
-    return f"{file.parent.name}/{file.name}" if inside else one_line(str(file))
+    here = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    return f"{file.parent.name}/{file.name}" if inside else one_line(str(here))
 
 
 def _natural(name: str) -> list[object]:

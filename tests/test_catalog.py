@@ -175,6 +175,11 @@ def test_the_users_own_files_come_first(tmp_path: Path, monkeypatch: pytest.Monk
     assert load_gpu(str(tmp_path / "mine.yaml")).name == "mine"
     assert load_any(str(tmp_path / "mine.yaml")).name == "mine"
     catalog._extra.clear()
+    monkeypatch.chdir(tmp_path)
+    add_path(".")  # it stays where it is when one goes elsewhere
+    monkeypatch.chdir("/")
+    assert load_gpu("mine").power == 300
+    catalog._extra.clear()
     catalog._files.cache_clear()
     monkeypatch.chdir(tmp_path)  # ./hardware counts too
     assert load_gpu("h100").power == 300
