@@ -25,6 +25,7 @@ from perfmodel.planning.robust import chances, swings
 from perfmodel.planning.search import FURTHER, order, searched
 from perfmodel.planning.space import Space, Structure
 from perfmodel.serving.lengths import Lengths
+from perfmodel.serving.load import tokens_held, tokens_held_by
 
 GOALS = goals(["ttft p95 < 1 s", "tpot p95 < 50 ms"])
 SMALL = {"model": load_model("llama3.1-8b"), "gpus": ("l40s", "h100", "a100"), "sizes": (1, 2)}
@@ -143,6 +144,17 @@ def test_an_engine_that_can_mix_is_tried_both_ways_and_told_how() -> None:
     mixes = "--enable-mixed-chunk" in found.launch[0].server[0].text
     assert mixes == (found.best.plan.engine.policy == "mixed")
     assert mixes == ("mixing" in found.best.title)
+
+
+@pytest.mark.parametrize("model", ["llama3.1-8b", "qwen3-30b-a3b", "gemma3-27b", "mamba-2.8b", "deepseek-v2-lite"])
+def test_what_caches_hold_together_is_what_each_holds(model: str) -> None:
+    one = wanted(5.0, "lognormal:1500,0.7", 300)
+    for s in structures(one, space(model=load_model(model), gpus=("h100", "l40s"), sizes=(1, 2, 4, 8))):
+        budgets = (512, 2048, 8192)
+        each = [
+            tokens_held(replace(s.plan, engine=replace(s.plan.engine, token_budget=n)), s.load.traffic) for n in budgets
+        ]
+        assert tokens_held_by(s.plan, s.load.traffic, budgets) == each
 
 
 # ── bounds ───────────────────────────────────────────────────────────────────────────────────────

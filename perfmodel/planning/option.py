@@ -140,7 +140,7 @@ class Option:
     @cached_property
     def plan(self) -> Deployment:
         """One replica, with its limits."""
-        return self.structure.variants[self.structure.best]
+        return self.structure.variant(self.structure.best)
 
     @property
     def rate(self) -> float:

@@ -20,7 +20,7 @@ from perfmodel.planning.demand import Demand
 from perfmodel.planning.goals import Goal
 from perfmodel.planning.prices import Prices
 from perfmodel.planning.reach import Reach
-from perfmodel.serving.load import NO_LIMIT, Load, pass_tokens, tokens_held
+from perfmodel.serving.load import NO_LIMIT, Load, pass_tokens, tokens_held_by
 from perfmodel.serving.steady import Decoding, Steady
 from perfmodel.serving.steps import Steps
 from perfmodel.workload import Workload
@@ -169,7 +169,7 @@ class Structure:
     @cached_property
     def load(self) -> Load:
         """It under such requests, whatever their rate."""
-        return Load(self.plan, self.demand.traffic(1.0))
+        return Load(self.plan, self.demand.traffic(1.0), (), self.limits[0][2])
 
     @cached_property
     def fits(self) -> bool:
@@ -180,26 +180,24 @@ class Structure:
         return bool(memory(self.plan, longest).fits)
 
     @cached_property
-    def variants(self) -> tuple[Deployment, ...]:
-        """It with every pair of limits, the engine's own first."""
+    def variants(self) -> tuple[tuple[int, int], ...]:
+        """Limits that are tried, (sequences at once, tokens of a pass) each, the engine's own first."""
         engine = self.plan.engine
         own, tokens = engine.sequences_limit or NO_LIMIT, pass_tokens(engine)
         most = [own, *(n for n in self.sequences if n < own and "sequences_limit" not in engine.asked)]
         widest = [tokens, *(n for n in self.budgets if n < tokens and "token_budget" not in engine.asked)]
-        return tuple(limited(self.plan, n, m) for m in widest for n in most if n <= m or n == own)
+        return tuple((n, m) for m in widest for n in most if n <= m or n == own)
+
+    def variant(self, i: int) -> Deployment:
+        """It with the limits of a variant."""
+        return limited(self.plan, *self.variants[i])
 
     @cached_property
     def limits(self) -> tuple[tuple[float, float, float], ...]:
         """Sequences at once, tokens of a pass, and tokens that the cache holds, of each variant."""
-        held: dict[int, float] = {}
-        found = []
-        for plan in self.variants:
-            tokens = pass_tokens(plan.engine)
-            if tokens not in held:
-                held[tokens] = tokens_held(plan, self.load.traffic)
-            sequences = plan.engine.sequences_limit or NO_LIMIT
-            found.append((float(sequences * plan.dp), float(tokens * plan.dp), held[tokens]))
-        return tuple(found)
+        budgets, dp = tuple(dict.fromkeys(tokens for _, tokens in self.variants)), self.plan.dp
+        held = dict(zip(budgets, tokens_held_by(self.plan, self.demand.traffic(1.0), budgets), strict=True))
+        return tuple((float(n * dp), float(tokens * dp), held[tokens]) for n, tokens in self.variants)
 
     @cached_property
     def reach(self) -> Reach:

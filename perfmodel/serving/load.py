@@ -13,7 +13,7 @@ from perfmodel.calibration import Constants
 from perfmodel.deployment import Deployment
 from perfmodel.engine import Engine
 from perfmodel.latency import Time
-from perfmodel.memory import most_sequences
+from perfmodel.memory import memory, most_sequences
 from perfmodel.serving.seen import Distribution, Seen
 from perfmodel.serving.simulation import Pass, Rules, Served, served
 from perfmodel.serving.steps import Range, Steps
@@ -226,3 +226,34 @@ def tokens_held(plan: Deployment, traffic: Traffic) -> float:
     plan = replace(plan, engine=replace(plan.engine, token_budget=pass_tokens(plan.engine)))
     prompt, output = (max(round(lengths.mean), 1) for lengths in (traffic.prompts, traffic.outputs))
     return float(most_sequences(plan, Workload(prompt, output)) // plan.replicas * (prompt + output))
+
+
+def tokens_held_by(plan: Deployment, traffic: Traffic, budgets: Sequence[int]) -> list[float]:
+    """`tokens_held` with each of several limits of a pass, worked out together."""
+    import numpy as np
+
+    prompt, output = (max(round(lengths.mean), 1) for lengths in (traffic.prompts, traffic.outputs))
+    limits: Any = np.asarray(budgets, dtype=float)
+    several = replace(plan, engine=replace(plan.engine, token_budget=limits))
+    groups = plan.replicas * plan.dp
+    most = np.full(len(budgets), float(groups))
+
+    def fits(batch: Any) -> Any:
+        return (batch <= 0) | memory(several, Workload(prompt, output, np.maximum(batch, groups))).fits
+
+    for _ in range(2):  # the cache grows with the batch, and most of the rest does not
+        held = memory(several, Workload(prompt, output, most))
+        if not np.all(held.kv_cache > 0):
+            break
+        most = groups * np.maximum(np.floor((held.free + held.kv_cache) * most / groups // held.kv_cache), 1)
+    for _ in range(CORRECTIONS):
+        less, more = ~fits(most), fits(most + groups)
+        if not (less | more).any():
+            return [float(n) // plan.replicas * (prompt + output) for n in most]
+        most = most + groups * np.where(less, -1, more)
+    each = (replace(plan, engine=replace(plan.engine, token_budget=budget)) for budget in budgets)
+    return [tokens_held(one, traffic) for one in each]
+
+
+CORRECTIONS = 6
+"""Steps from a guess of the most sequences to them, before they are looked for one by one."""
