@@ -10,7 +10,6 @@ from perfmodel.cli.screen import bold, narrowed, wrapped
 from perfmodel.planning.answer import Plan
 from perfmodel.planning.goals import FIGURES, PERCENTILES, Goal
 from perfmodel.planning.option import Option
-from perfmodel.planning.pools import PairOption
 from perfmodel.planning.prices import HOURS
 from perfmodel.planning.robust import SWING, Chance
 from perfmodel.units import show_rate, show_seconds
@@ -73,7 +72,7 @@ def _spares(plan: Plan) -> str:
 
 def _met(plan: Plan, best: Option) -> list[str]:
     return [
-        wrapped("Deployment", _deployment(best)),
+        wrapped("Deployment", best.told),
         wrapped("", _settings(best)),
         "",
         _seen(plan, best),
@@ -86,27 +85,6 @@ def _met(plan: Plan, best: Option) -> list[str]:
         *_table("The cheapest of other devices, as simulated", plan.others, plan),
         *_table("Pareto front of cost, end-to-end time and load per GPU, by theory", plan.front[:FRONT], plan),
     ]
-
-
-def _deployment(best: Option) -> str:
-    one, spare = best.structure, best.constraints.spare
-    extra = f", {spare} of them spare" if spare else ""
-    if isinstance(best, PairOption):
-        filler = best.pair.filler
-        return (
-            f"{_counted(best.fillers + spare, 'prefill worker')} of {_split(filler.plan)}{extra}, and "
-            f"{_counted(best.replicas, 'decode worker')} of {_split(one.plan)}{extra}; prefill and decode apart"
-        )
-    return f"{_counted(best.replicas, 'replica')} of {_split(one.plan)}{extra}"
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"
-
-
-def _split(plan: Any) -> str:
-    parts = [f"{name.upper()} {n}" for name in ("tp", "pp", "dp", "ep") if (n := getattr(plan, name)) > 1]
-    return f"{plan.gpu_count} GPU{'s' * (plan.gpu_count > 1)}" + (f" ({' × '.join(parts)})" if parts else "")
 
 
 def _settings(best: Option) -> str:

@@ -122,6 +122,16 @@ class Option:
     def title(self) -> str:
         return label(self.structure)
 
+    @property
+    def told(self) -> str:
+        """What it consists of, in words."""
+        return f"{counted(self.replicas, 'replica')} of {split_told(self.structure.plan)}{self.spares_told}"
+
+    @property
+    def spares_told(self) -> str:
+        spare = self.constraints.spare
+        return f", {spare} of them spare" if spare else ""
+
     @cached_property
     def figures(self) -> dict[str, float]:
         """Seconds that requests see, by theory."""
@@ -210,6 +220,17 @@ def likelihood(keeps: Callable[[float], bool]) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if keeps(middle) else (low, middle)
     return NormalDist().cdf(low)
+
+
+def counted(n: int, what: str) -> str:
+    """ "1 replica", "1,200 replicas"."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def split_told(plan: Deployment) -> str:
+    """ "4 GPUs (TP 2 × PP 2)"."""
+    parts = [f"{name.upper()} {n}" for name in ("tp", "pp", "dp", "ep") if (n := getattr(plan, name)) > 1]
+    return counted(plan.gpu_count, "GPU") + (f" ({' × '.join(parts)})" if parts else "")
 
 
 def label(one: Structure) -> str:

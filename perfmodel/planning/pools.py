@@ -13,7 +13,16 @@ import numpy as np
 
 from perfmodel.deployment import Deployment
 from perfmodel.planning.goals import Goal
-from perfmodel.planning.option import SLACK, Constraints, Option, Point, label, likelihood
+from perfmodel.planning.option import (
+    SLACK,
+    Constraints,
+    Option,
+    Point,
+    counted,
+    label,
+    likelihood,
+    split_told,
+)
 from perfmodel.planning.reach import FULL
 from perfmodel.planning.space import Structure
 from perfmodel.serving.disaggregated import Disaggregated
@@ -283,6 +292,13 @@ class PairOption(Option):
     def title(self) -> str:
         decoder, filler = label(self.pair.decoder), label(self.pair.filler).split(",")[0].split(" ", 1)
         return f"{decoder}, prefill apart ({' '.join(filler[1:]) or 'TP1'})"
+
+    @property
+    def told(self) -> str:
+        fill, spare = self.pair.filler.plan, self.constraints.spare
+        fillers = f"{counted(self.fillers + spare, 'prefill worker')} of {split_told(fill)}{self.spares_told}"
+        decoders = f"{counted(self.replicas, 'decode worker')} of {split_told(self.structure.plan)}{self.spares_told}"
+        return f"{fillers}, and {decoders}; prefill and decode apart"
 
     def breaks(self) -> list[tuple[str, float]]:
         """(what ends it, factor by which the load may grow), the first to break first."""

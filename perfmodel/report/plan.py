@@ -73,9 +73,7 @@ def _percent(chance: Chance) -> str:
 
 
 def _cards(plan: Plan, best: Option) -> list[Card]:
-    spare = best.constraints.spare
-    spares = f", {spare} of them spare" if spare else ""
-    found = [Card("GPUs", f"{best.gpu_count:,}", f"{many(best.replicas, 'replica')} of {best.title}{spares}")]
+    found = [Card("GPUs", f"{best.gpu_count:,}", best.told)]
     if best.usd_per_month is not None:
         each = plan.usd_per_million_tokens(best)
         note = f"{show_rate(each)} USD for a million tokens out" if each is not None else "all devices all month"
