@@ -77,7 +77,7 @@ def test_a_change_of_ones_own_is_tried_too() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"changes": ["kvv=fp8"]}, "did you mean"),
+        ({"changes": ["kvv=fp8"]}, '--try kvv=fp8: no flag is called "kvv"; did you mean'),
         ({"batch": 4}, "--batch"),
         ({"rate": 3.0, "users": 4}, "traffic"),
         ({"rate": 3.0, "goals": ["ttft p90 < 1 s"]}, "p95"),

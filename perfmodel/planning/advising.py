@@ -151,7 +151,7 @@ def advise(
             raise RequestError("No load keeps these goals here; give --rate, to see what changes would do to it.")
         needed = replace(needed, rate=now.carried)
         now = _tried("", {}, asked, needed, promised)
-    given = [(_named(change), settings_of(change)) for change in changes]
+    given = [(_named(change), _settings(change)) for change in changes]
     found = [_tried(name, settings, asked, needed, promised) for name, settings in given]
     for settings in suggested(answer.plan):
         if not any(settings == other.settings for other in found):
@@ -164,6 +164,14 @@ def advise(
 
 
 USUAL = {"ttft": "2 s", "tpot": "100 ms"}
+
+
+def _settings(change: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords that a change sets; RequestError, under the name that changes have here."""
+    try:
+        return settings_of(change)
+    except RequestError as error:
+        raise RequestError(str(error).replace("--compare", "--try", 1)) from None
 
 
 def _split(plan: Deployment) -> dict[str, Any]:
