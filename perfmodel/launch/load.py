@@ -16,6 +16,8 @@ GOALS = ("ttft_s", "tpot_s", "e2e_s")
 """Goals of a request: time to first token, per token after it, end to end, each in seconds."""
 Server = tuple[str, str, str]  # what requests call the model, its tokenizer, the address
 MILLI = 1e3
+RATIO_DIGITS = 6
+"""Of a half-width: with fewer, the ends of long lengths move by more than the rounding of their mean."""
 WIDEST = 0.95
 """Largest half-width of a uniform distribution over its mean; vllm bench takes less than 1."""
 JSON_RANGES = (0, 24)
@@ -136,8 +138,8 @@ def _half_width(lengths: Lengths) -> float:
     if lengths.kind == "fixed":
         return 0.0
     if lengths.kind == "uniform":
-        return round(min((lengths.high - lengths.low) / (lengths.high + lengths.low), WIDEST), 4)
-    return round(min(sqrt(3) * lengths.spread, lengths.high / lengths.mean - 1, WIDEST), 4)
+        return round(min((lengths.high - lengths.low) / (lengths.high + lengths.low), WIDEST), RATIO_DIGITS)
+    return round(min(sqrt(3) * lengths.spread, lengths.high / lengths.mean - 1, WIDEST), RATIO_DIGITS)
 
 
 def _other(lengths: Lengths, name: str, kind: str) -> str:
