@@ -118,11 +118,12 @@ def plan(
 ) -> int:
     """The cheapest deployments that serve your traffic within your goals: GPUs, split, precision, limits, replicas."""
     given = {name: value for name, value in locals().items() if name not in OWN}
-    from perfmodel.cli.planning import bar, read
+    from perfmodel.cli.planning import read
+    from perfmodel.cli.progress import counted
 
     o.take_up(path)
     asked = read(given, think_time, availability, goal, price, max_power, no_disaggregation)
-    with bar("deployments") as progress:
+    with counted("deployments") as progress:
         from perfmodel.planning.question import plan as ask
 
         answer = ask(**asked, progress=progress)

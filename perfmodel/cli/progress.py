@@ -64,3 +64,14 @@ def rows_done(terminal: bool) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total, rate=rate)
 
         yield show
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """What is called with how many of `what` are done and all of them, and shows a bar, on terminals alone."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console(), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

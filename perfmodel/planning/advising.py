@@ -14,8 +14,7 @@ from perfmodel.errors import DoesNotFitError, PerfModelError, RequestError
 from perfmodel.placement import too_big
 from perfmodel.planning.changes import EFFORT, TOGETHER, Counterfactual, suggested
 from perfmodel.planning.demand import Demand, demand
-from perfmodel.planning.goals import Goal
-from perfmodel.planning.goals import goals as goals_asked
+from perfmodel.planning.goals import Goal, goals_or_usual
 from perfmodel.planning.option import Constraints, Option
 from perfmodel.planning.search import FURTHER
 from perfmodel.planning.space import Structure
@@ -126,16 +125,13 @@ def advise(
     """
     if batch != 1:
         raise RequestError("--batch is for a batch that starts together; traffic has --rate or --users.")
-    lengths = {"prompt_lengths": prompt_lengths, "output_lengths": output_lengths}
-    if trace is None:
-        usual = {"prompt_lengths": prompt, "output_lengths": output}
-        lengths = usual | {name: value for name, value in lengths.items() if value is not None}
     stated = not (rate is None and users is None and trace is None)
     prefix = {name: question[name] for name in ("prefix", "prefix_hit") if name in question}
     needed = demand(
-        rate=rate if stated else 1.0, users=users, think_time=think_time, trace=trace, **lengths, **prefix
+        rate=rate if stated else 1.0, users=users, think_time=think_time, trace=trace, prompt=prompt, output=output,
+        prompt_lengths=prompt_lengths, output_lengths=output_lengths, **prefix,
     )  # fmt: skip
-    promised = goals_asked(goals, ttft=ttft, tpot=tpot, e2e=e2e) or goals_asked(None, **USUAL)
+    promised, _ = goals_or_usual(goals, ttft=ttft, tpot=tpot, e2e=e2e)
     asked = {"model": model, "gpu": gpu, **question}
     answer = estimate(
         prompt=max(round(needed.prompts.mean), 1), output=max(round(needed.outputs.mean), 1), must_fit=False, **asked
@@ -161,9 +157,6 @@ def advise(
     ranked = sorted(worthwhile, key=lambda one: -_worth(one, now))
     refused = tuple(one for one in found if one.option is None)
     return Advice(now, tuple(ranked), refused, smallest, needed, promised, answer, stated)
-
-
-USUAL = {"ttft": "2 s", "tpot": "100 ms"}
 
 
 def _settings(change: str | Mapping[str, Any]) -> dict[str, Any]:

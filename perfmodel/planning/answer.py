@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from perfmodel.answer import million_seconds_usd
 from perfmodel.launch.question import longest_request
 from perfmodel.launch.server import WRITERS, Launch, launch, load_test
 from perfmodel.launch.sheet import Command
@@ -26,7 +27,6 @@ OTHERS = 4
 """Further devices whose cheapest deployment is told beside the best."""
 RIVALS = 4
 """Options that may take the place of the best when an input moves."""
-MILLION = 1e6
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,12 @@ class Plan:
 
     def usd_per_million_tokens(self, option: Option) -> float | None:
         """Cost of a million output tokens at today's mean traffic, all devices paid for all month."""
-        if option.usd_per_month is None:
+        price, rate = option.structure.price, self.demand.rate
+        if price is None:
             return None
-        rate = self.demand.rate
         if rate is None:
             rate = option.rate * option.carrying / self.demand.factor
-        return option.usd_per_month / HOURS / (rate * self.demand.outputs.mean * 3600) * MILLION
+        return float(million_seconds_usd(price, option.gpu_count) / (rate * self.demand.outputs.mean))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of docs/json.md."""

@@ -9,6 +9,7 @@ from perfmodel.errors import RequestError
 from perfmodel.serving.lengths import Lengths, lengths
 from perfmodel.serving.trace import trace as read_trace
 from perfmodel.serving.traffic import FASTEST, Traffic
+from perfmodel.workload import OUTPUT, PROMPT
 
 SIMULATED = 2000
 """Requests by which a plan is simulated: at the 99th percentile twenty of them are slower."""
@@ -74,6 +75,8 @@ def demand(
     rate: float | None = None,
     users: float | None = None,
     think_time: float | None = None,
+    prompt: object = PROMPT,
+    output: object = OUTPUT,
     prompt_lengths: object = None,
     output_lengths: object = None,
     trace: str | None = None,
@@ -83,7 +86,10 @@ def demand(
     prefix: int = 0,
     prefix_hit: float = 1.0,
 ) -> Demand:
-    """The demand of flags; RequestError in one sentence where they contradict or cannot be."""
+    """The demand of flags; RequestError in one sentence where they contradict or cannot be.
+
+    Lengths are the distributions, else those of the trace, else `prompt` and `output`.
+    """
     source = ""
     if trace is not None:
         times = read_trace(trace)
@@ -98,7 +104,8 @@ def demand(
             if peak is None and busiest > mean:
                 peak = busiest / mean
                 source += f", {busiest:.3g} in the busiest minute"
-    prompts, outputs = lengths(prompt_lengths, "--prompt-lengths"), lengths(output_lengths, "--output-lengths")
+    prompts = lengths(prompt if prompt_lengths is None else prompt_lengths, "--prompt-lengths")
+    outputs = lengths(output if output_lengths is None else output_lengths, "--output-lengths")
     if (rate is None) == (users is None):
         raise RequestError("A plan needs traffic: --rate (requests a second), --users (people), or --trace FILE.")
     if think_time is not None and users is None:

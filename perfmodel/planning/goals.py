@@ -95,3 +95,15 @@ def goals(given: Iterable[str | Goal] | Mapping[str, float | str] | None, **usua
         if any(one.name == other.name for other in found[:i]):
             raise RequestError(f"{one.title} has two goals; give one of them.")
     return tuple(found)
+
+
+USUAL_GOALS = {"ttft": "2 s", "tpot": "100 ms"}
+"""Goals at p95 where none is given: a screen that answers at once, and text faster than it is read."""
+
+
+def goals_or_usual(
+    given: Iterable[str | Goal] | Mapping[str, float | str] | None, **usual: object
+) -> tuple[tuple[Goal, ...], bool]:
+    """`goals`, and whether USUAL_GOALS had to be assumed, for none was given."""
+    found = goals(given, **usual)
+    return (found, False) if found else (goals(None, **USUAL_GOALS), True)

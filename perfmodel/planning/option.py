@@ -197,7 +197,7 @@ class Option:
 
     def more_sure(self) -> Option:
         """The same with one replica more, whatever the simulation says."""
-        return replace(self, carrying=self.carrying + 1)
+        return self.more()
 
 
 def options_of(structure: Structure, constraints: Constraints) -> Option | None:

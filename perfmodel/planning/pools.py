@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from math import ceil, copysign, inf, sqrt
+from math import ceil, inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from perfmodel.planning.option import (
 from perfmodel.planning.reach import FULL
 from perfmodel.planning.space import Structure
 from perfmodel.serving.disaggregated import Disaggregated
-from perfmodel.serving.steady import Decoding, Filling
+from perfmodel.serving.steady import Decoding, Filling, joined
 
 MOST_FILLERS = 4096
 
@@ -75,7 +75,7 @@ class Pair:
         if figure == "e2e":
             longer = self.decoder.demand.outputs.quantile(percentile / 100) - later - 1
             spread += [longer * tpot, later * decoding.tpot_spread(percentile)]
-        return mean + _joined(spread)
+        return mean + float(joined(spread))
 
     def keeps(self, goals: Sequence[Goal], fillers: int, decoders: int) -> bool:
         return all(self.seen(goal.figure, goal.percentile, fillers, decoders) <= goal.limit_s for goal in goals)
@@ -184,12 +184,6 @@ def fewest_fillers(one: Structure, load: float) -> int | None:
 def _at(states: Decoding, rate: float, values: Any) -> float:
     """What is read off the states at a rate."""
     return float(np.interp(rate, states.rate[0], np.broadcast_to(values, states.rate.shape)[0]))
-
-
-def _joined(deviations: Sequence[float]) -> float:
-    """`joined` of plain numbers, which a search asks for by the million."""
-    squares = sum(copysign(d * d, d) for d in deviations)
-    return copysign(sqrt(abs(squares)), squares)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from perfmodel.exempt import recipe
 from perfmodel.model import Model
 from perfmodel.planning.answer import Plan
 from perfmodel.planning.demand import demand
-from perfmodel.planning.goals import goals as goals_asked
+from perfmodel.planning.goals import goals_or_usual
 from perfmodel.planning.option import OBJECTIVES, Constraints
 from perfmodel.planning.pools import pairs
 from perfmodel.planning.prices import Prices
@@ -23,9 +23,6 @@ from perfmodel.planning.space import BUDGETS, SEQUENCES, SIZES, Space, gpus_aske
 from perfmodel.precision import number_format
 from perfmodel.spec import nearest
 from perfmodel.workload import OUTPUT, PROMPT, whole_number
-
-USUAL_GOALS = {"ttft": "2 s", "tpot": "100 ms"}
-"""Goals at p95 where none is given: a screen that answers at once, and text faster than it is read."""
 
 
 def plan(
@@ -86,18 +83,12 @@ def plan(
     "power"; `max_gpus`, `budget` (USD a month) and `max_power` (W) limit it. With `confidence` times are taken as slow
     as they may be with that certainty. Raises RequestError or SpecError where the question is wrong.
     """
-    lengths = {"prompt_lengths": prompt_lengths, "output_lengths": output_lengths}
-    if trace is None:
-        lengths = {"prompt_lengths": prompt, "output_lengths": output} | {
-            n: v for n, v in lengths.items() if v is not None
-        }
     needed = demand(
         rate=rate, users=users, think_time=think_time, trace=trace, peak=peak, growth=growth, months=months,
-        prefix=prefix, prefix_hit=prefix_hit, **lengths,
+        prompt=prompt, output=output, prompt_lengths=prompt_lengths, output_lengths=output_lengths,
+        prefix=prefix, prefix_hit=prefix_hit,
     )  # fmt: skip
-    usual = {"ttft": ttft, "tpot": tpot, "e2e": e2e}
-    given = goals_asked(goals, **usual)
-    promised = given or goals_asked(None, **USUAL_GOALS)
+    promised, assumed = goals_or_usual(goals, ttft=ttft, tpot=tpot, e2e=e2e)
     constraints = _constraints(minimize, spare, max_gpus, budget, max_power)
     priced = prices_asked(prices, region, price)
     spec = model_asked(model, assume)
@@ -129,7 +120,7 @@ def plan(
         progress,
         paired=pairs if space.disaggregated else None,
     )
-    return Plan(needed, promised, constraints, space, priced, found, confidence, not given)
+    return Plan(needed, promised, constraints, space, priced, found, confidence, assumed)
 
 
 def _constraints(minimize: str, spare: int, gpus: object, budget: object, power: object) -> Constraints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,13 +67,13 @@ def habits_of(q: Question) -> tuple[tuple[str, int], ...]:
     return tuple((name, int(match[1])) for name, match in found if match)
 
 
-class _Stacked:
+class _Stacked(ABC):
     """Times of simulations as arrays, one value for each."""
 
     @property
+    @abstractmethod
     def loads(self) -> tuple[Load | Disaggregated, ...]:
         """The simulation of each question; of the same traffic, the same one."""
-        raise NotImplementedError
 
     @property
     def ttft(self) -> Time:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from perfmodel.answer import HOUR, MILLION, Estimate, estimate
+from perfmodel.answer import Estimate, estimate, million_seconds_usd
 from perfmodel.deployment import Deployment, split_error
 from perfmodel.errors import DoesNotFitError, RequestError
 from perfmodel.memory import memory
@@ -59,7 +59,7 @@ class Serving:
         price = self.estimate.price_per_hour
         if price is None:
             return None
-        return price * self.load.gpu_count / HOUR * MILLION / self.load.output_rate
+        return float(million_seconds_usd(price, self.load.gpu_count) / self.load.output_rate)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of docs/json.md."""

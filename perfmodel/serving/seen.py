@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -58,17 +59,18 @@ class Run(Protocol):
     ended: list[float]
 
 
-class Seen:
+class Seen(ABC):
     """Distributions of what `served` says of the requests of `part`."""
 
     @property
+    @abstractmethod
     def part(self) -> Traffic:
         """The traffic that is simulated."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def served(self) -> Run:
-        raise NotImplementedError
+        """What every request saw."""
 
     @cached_property
     def drawn(self) -> list[Request]:

@@ -14,16 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log, pi, sqrt
+from math import log, pi
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from perfmodel.arithmetic import maximum, sqrt
 from perfmodel.serving.lengths import Lengths
 from perfmodel.serving.load import Load
 from perfmodel.serving.steps import Steps
-from perfmodel.serving.theory import middle
+from perfmodel.serving.theory import middle, places, queued_s
 
 POINTS = 64
 """Numbers of running sequences that are looked at, between nearly none and as many as memory and limits hold."""
@@ -60,12 +61,7 @@ class Steady:
     @cached_property
     def _places(self) -> tuple[Any, Any]:
         """Sequences at once, as many as memory and as many as limits hold."""
-        t, rules = self.load.traffic, self.load.rules
-        sequences, budget, kept = self._rows
-        length = t.prompts.mean + t.outputs.mean
-        # a running sequence holds its prompt and on average half of its output, unless all of it was set aside
-        held = kept / (length if rules.reserves else length - t.outputs.mean / 2)
-        return held, np.minimum(sequences, budget) if rules.policy == "mixed" else sequences
+        return places(self.load, *self._rows)
 
     @property
     def by_memory(self) -> Any:
@@ -322,15 +318,15 @@ def _erlang_c(servers: int, busy: float) -> float:
 
 
 def joined(deviations: Sequence[Any]) -> Any:
-    """Deviations of independent causes together: the root of their squares, each with its sign."""
-    squares = sum(np.sign(d) * d * d for d in deviations)
-    return np.sign(squares) * np.sqrt(np.abs(squares))
+    """Deviations of independent causes together: the root of their squares, each with its sign; numbers or arrays."""
+    squares = sum(d * abs(d) for d in deviations)
+    return sqrt(maximum(squares, 0.0)) - sqrt(maximum(-squares, 0.0))
 
 
 def _halfin_whitt() -> tuple[Any, Any]:
     """ln(β·Φ(β)/φ(β)) over β, which is close to straight between the points."""
     normal, places = NormalDist(), np.concatenate([np.geomspace(1e-6, 1, 60), np.linspace(1.02, 30, 600)])
-    told = [log(x * normal.cdf(x)) + x * x / 2 + log(sqrt(2 * pi)) for x in places]
+    told = [log(x * normal.cdf(x)) + x * x / 2 + log(2 * pi) / 2 for x in places]
     return places, np.asarray(told)
 
 
@@ -338,9 +334,8 @@ _HALFIN_WHITT = _halfin_whitt()
 
 
 def _waits(rate: Any, service_s: Any, varied: float) -> Any:
-    """Mean wait in a queue with Poisson arrivals (waiting_s), for arrays, up to all but all of the time busy."""
-    busy = np.minimum(rate * service_s, 0.98)
-    return busy * service_s * varied / (2 * (1 - busy))
+    """Mean wait for those who came before (queued_s), up to nearly all of the time busy."""
+    return queued_s(np.minimum(rate * service_s, 0.98), service_s * varied / 2)
 
 
 def _tail(share: float, chance: Any, mean: Any) -> Any:

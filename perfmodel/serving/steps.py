@@ -131,11 +131,9 @@ class Steps:
 
     def many(self, m: Number, b: Number, s: Number) -> Any:
         """`seconds` of arrays that broadcast together, read off the same grid in the same way."""
-        m, b, s = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (m, b, s)))
-        j, share_m = _between(self.tokens, m, first=1)
-        i, share_b = _between(self.decodes, b)
-        k, share_s = _between(self.contexts, s)
-        j, share_m = np.where(m == 0, 0, j), np.where(m == 0, 0.0, share_m)
+        (j, share_m), (i, share_b), (k, share_s) = self._places(
+            *np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (m, b, s)))
+        )
         grid = self.times["expected"]
 
         def along(j: Any) -> Any:
@@ -151,6 +149,12 @@ class Steps:
         factors = np.where(np.arange(len(self.tokens)) == 0, decodes, prompts)[:, None, None]
         return replace(self, times={name: grid * factors for name, grid in self.times.items()})
 
+    def _places(self, m: Any, b: Any, s: Any) -> tuple[tuple[Any, Any], ...]:
+        """The cell of the grid that each pass lies in, and how far up it, by axis; those without prompts apart."""
+        j, share = _between(self.tokens, m, first=1)
+        along_m = np.where(m == 0, 0, j), np.where(m == 0, 0.0, share)
+        return along_m, _between(self.decodes, b), _between(self.contexts, s)
+
     def weights(self, passes: Sequence[Sequence[float]]) -> Any:
         """How much each cell of the grid counts for `passes`: of (prompt tokens, decodes, context, weights …).
 
@@ -159,10 +163,7 @@ class Steps:
         """
         m, b, s, *counts = np.asarray(passes, dtype=float).T
         found = np.zeros((len(counts), len(self.tokens), len(self.decodes), len(self.contexts)))
-        j, share_m = _between(self.tokens, m, first=1)
-        i, share_b = _between(self.decodes, b)
-        k, share_s = _between(self.contexts, s)
-        j, share_m = np.where(m == 0, 0, j), np.where(m == 0, 0.0, share_m)
+        (j, share_m), (i, share_b), (k, share_s) = self._places(m, b, s)
         for up_m, wm in ((0, 1 - share_m), (1, share_m)):
             for up_b, wb in ((0, 1 - share_b), (1, share_b)):
                 for up_s, ws in ((0, 1 - share_s), (1, share_s)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from perfmodel.arithmetic import Number, minimum
 from perfmodel.serving.load import Load
 from perfmodel.serving.steps import Steps
 
@@ -40,11 +41,8 @@ def saturation(load: Load) -> Saturation:
         rate = 1/(T·t(b, s)/b + p),   s = S + T/2
     """
     t, rules = load.traffic, load.rules
-    length = t.prompts.mean + t.outputs.mean
-    # a running sequence holds its prompt and on average half of its output, unless all of it was set aside
-    held = load.held / (length if rules.reserves else length - t.outputs.mean / 2)
-    limit = float(min(rules.sequences, rules.budget) if rules.policy == "mixed" else rules.sequences)
-    batch = max(min(held, limit), 1.0)
+    held, limit = places(load, rules.sequences, rules.budget, load.held)
+    batch = max(min(held, float(limit)), 1.0)
     dp, replicas = load.plan.dp, load.plan.replicas
     steps = Steps.of(load.plan, load.range._replace(most=batch / dp))
     step = steps.seconds(0.0, batch / dp, middle(load))
@@ -52,6 +50,17 @@ def saturation(load: Load) -> Saturation:
     rate = replicas / each
     binds = "memory" if held < limit else "limit"
     return Saturation(replicas * batch, rate, t.outputs.mean * rate, each * batch / t.outputs.mean, binds)
+
+
+def places(load: Load, sequences: Number, budget: Number, kept: Number) -> tuple[Number, Number]:
+    """Sequences at once, as many as memory and as many as limits hold, of numbers or arrays.
+
+    A running sequence holds its prompt and on average half of its output, unless all of it was set aside.
+    """
+    t, rules = load.traffic, load.rules
+    length = t.prompts.mean + t.outputs.mean
+    held = kept / (length if rules.reserves else length - t.outputs.mean / 2)
+    return held, minimum(sequences, budget) if rules.policy == "mixed" else sequences
 
 
 def middle(load: Load) -> float:
@@ -114,10 +123,16 @@ def open_loop(load: Load) -> OpenLoop | None:
 
 
 def waiting_s(rate: float, service_s: float, squares: float) -> float:
-    """Mean wait in a queue of one server with Poisson arrivals: λ·E[S²]/(2·(1 − λ·E[S])) (Pollaczek 1930; Khinchine
-    1932).
+    """Mean wait in a queue of one server with Poisson arrivals; `service_s` is E[S] and `squares` E[S²].
 
-    `service_s` is E[S] and `squares` E[S²]; infinite from λ·E[S] = 1 on.
+    Infinite from λ·E[S] = 1 on.
     """
     busy = rate * service_s
-    return float("inf") if busy >= 1 else rate * squares / (2 * (1 - busy))
+    return float("inf") if busy >= 1 else float(queued_s(busy, squares / (2 * service_s)))
+
+
+def queued_s(busy: Number, left_s: Number) -> Number:
+    """The same of a server that is `busy` that part of the time: ρ/(1 − ρ)·E[S²]/(2·E[S]) (Pollaczek 1930; Khinchine
+    1932), where `left_s` is E[S²]/(2·E[S]), what is left in the mean of a service that is under way.
+    """
+    return busy / (1 - busy) * left_s
