@@ -87,6 +87,11 @@ class Deployment:
         return self.replicas if self.model.has_experts else self.replicas * self.dp
 
     @property
+    def groups(self) -> int:
+        """Data-parallel groups of a copy, which share its experts; 1 where there are none to share."""
+        return self.dp if self.model.has_experts else 1
+
+    @property
     def joined(self) -> int:
         """Devices of one copy: those that talk to each other."""
         return self.gpu_count // self.copies

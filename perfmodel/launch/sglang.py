@@ -80,7 +80,7 @@ def _sheet(plan: Deployment, asked: Asked, role: str, rank: int) -> Sheet:
 def _split(sheet: Sheet, plan: Deployment, nodes: Nodes, rank: int) -> None:
     """Attention's data-parallel groups lie inside SGLang's tensor-parallel group: --tp-size counts tp × dp."""
     of_copies(sheet, plan)
-    groups = plan.dp if plan.model.has_experts else 1
+    groups = plan.groups
     if plan.tp * groups > 1:
         sheet.add("--tp-size", plan.tp * groups)
     if plan.pp > 1:
@@ -112,7 +112,7 @@ def _split(sheet: Sheet, plan: Deployment, nodes: Nodes, rank: int) -> None:
 
 def _memory(sheet: Sheet, plan: Deployment) -> None:
     """Limits of a group are SGLang's over all groups: it divides chunk and requests by their number."""
-    engine, groups = plan.engine, plan.dp if plan.model.has_experts else 1
+    engine, groups = plan.engine, plan.groups
     sheet.add("--mem-fraction-static", engine.memory_share)
     if engine.sequences_limit:
         sheet.add("--max-running-requests", engine.sequences_limit * groups)

@@ -59,7 +59,7 @@ def router(port: int, prefill: Sequence[str], decode: Sequence[str]) -> tuple[Co
 def _split(sheet: Sheet, plan: Deployment) -> None:
     """Attention's data-parallel groups are the tensor-parallel ranks: of one device each, or none."""
     of_copies(sheet, plan)
-    groups = plan.dp if plan.model.has_experts else 1
+    groups = plan.groups
     if plan.tp * groups > 1:
         sheet.add("--tp_size", plan.tp * groups)
     if plan.pp > 1:
